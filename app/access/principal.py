@@ -1,0 +1,29 @@
+"""The principal: who a request comes from, once its credential is accepted."""
+
+from dataclasses import dataclass
+
+from app.access.policy import Action, Relation, Role, relation
+from app.audit.record import Actor
+from app.errors import ROLE_NOT_ALLOWED, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A party acting in a role. `credential` is the key's id, which the log names."""
+
+    party: str
+    role: Role
+    credential: str
+    request_id: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """The principal as the log names it."""
+        return Actor(self.party, self.credential, self.request_id)
+
+    def relation(self, action: Action) -> Relation:
+        """The relation that `action` demands of a row. Raises `Problem` (403) where the role may not do it."""
+        found = relation(self.role, action)
+        if found is None:
+            raise Problem(ROLE_NOT_ALLOWED)
+        return found

@@ -1,0 +1,77 @@
+"""Writing the log: in the same transaction as the change, or the change does not happen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+
+from app.db import Connection
+
+
+class Operation(StrEnum):
+    """The processing operations that DPA 2018 section 62 requires to be logged."""
+
+    COLLECTION = "collection"
+    ALTERATION = "alteration"
+    CONSULTATION = "consultation"
+    DISCLOSURE = "disclosure"
+    COMBINATION = "combination"
+    ERASURE = "erasure"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: the party, the credential (a key's id, a person's account, or a part such as `worker`), the request."""
+
+    party: str
+    name: str
+    request_id: str | None = None
+
+    def parameters(self) -> dict[str, str | None]:
+        """The actor as statement parameters: `actor_party`, `actor_name`, `request_id`."""
+        return {"actor_party": self.party, "actor_name": self.name, "request_id": self.request_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry. `action` is what happened (`referral.cancelled`); `detail` holds codes and counts only."""
+
+    operation: Operation
+    action: str
+    referral_id: UUID | None = None
+    dispatch_id: UUID | None = None
+    recipients: Sequence[str] = ()
+    detail: Mapping[str, Any] | None = None
+
+
+_INSERT = text("""
+    INSERT INTO audit_event (party, actor, request_id, operation, action, referral_id, dispatch_id, recipients, detail)
+    SELECT :actor_party, :actor_name, :request_id, operation, action, referral_id, dispatch_id,
+           string_to_array(recipients, ','), detail
+      FROM unnest(CAST(:operations AS text[]), CAST(:actions AS text[]), CAST(:referrals AS uuid[]),
+                  CAST(:dispatches AS uuid[]), CAST(:recipients AS text[]), CAST(:details AS jsonb[]))
+           WITH ORDINALITY AS entry (operation, action, referral_id, dispatch_id, recipients, detail, position)
+     ORDER BY position
+""")
+
+
+async def record(connection: Connection, actor: Actor, events: Sequence[Event]) -> None:
+    """Append the events, in order, in the caller's transaction."""
+    if not events:
+        return
+    await connection.execute(
+        _INSERT,
+        {
+            **actor.parameters(),
+            "operations": [event.operation.value for event in events],
+            "actions": [event.action for event in events],
+            "referrals": [event.referral_id for event in events],
+            "dispatches": [event.dispatch_id for event in events],
+            "recipients": [",".join(event.recipients) or None for event in events],
+            "details": [orjson.dumps(event.detail).decode() if event.detail else None for event in events],
+        },
+    )

@@ -1,0 +1,261 @@
+"""`gain …`: starts the system or one of its parts, issues keys, plays the demonstration.
+
+Commands import what they need when they run, so that `gain --help` is quick.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.access.policy import Role
+from app.referrals.heartbeat import HEALTHY_SECONDS, Beating
+
+cli = typer.Typer(
+    name="gain",
+    help="The GAIN broker: one referral to many bodies and back, tracked.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+cli.add_typer(keys, name="keys")
+
+DataDirectory = Annotated[
+    Path,
+    typer.Option("--data-dir", envvar="GAIN_DATA_DIR", help="Folder of the database, its logs and the secret."),
+]
+Processes = Annotated[int | None, typer.Option(min=1, max=64, help="Processes. Default: the setting's.")]
+Speed = Annotated[
+    float | None, typer.Option(min=0, help="How many times faster than life the simulated bodies work; 0: instant.")
+]
+_HERE = Path(".gain")
+
+
+@cli.command()
+def up(
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one. [8000]")] = None,
+    data_dir: DataDirectory = _HERE,
+    simulate: Annotated[bool | None, typer.Option(help="Let the simulated bodies answer.")] = None,
+    speed: Speed = None,
+) -> None:
+    """Run the whole system until Ctrl-C: database, broker, gateway, workers, scheduler.
+
+    Prints `ready URL` on stdout when it can serve; everything else goes to stderr and to DATA_DIR/logs.
+    GAIN_DATABASE_URL and GAIN_BROKER_URL replace the embedded PostgreSQL and Valkey by real servers.
+    """
+    from app.runtime.plan import plan
+    from app.runtime.supervisor import say
+    from app.runtime.up import up as run
+    from app.settings import Settings
+
+    settings = Settings()
+    simulated = settings.simulate if simulate is None else simulate
+    agencies: Sequence[str] = ()
+    if simulated:
+        from workers.simulation.roster import OUTSIDE_CLIENTS
+
+        agencies = sorted(OUTSIDE_CLIENTS)
+    run(
+        data_dir,
+        settings.host,
+        settings.port if port is None else port,
+        plan(data_dir, agencies, simulated, settings.simulation_speed if speed is None else speed),
+        say=say,
+        ready=lambda url: print(f"ready {url}", flush=True),
+    )
+
+
+@cli.command()
+def serve(
+    processes: Processes = None,
+    listen_fd: Annotated[int | None, typer.Option(envvar="GAIN_LISTEN_FD", hidden=True)] = None,
+) -> None:
+    """Run the gateway alone, configured by GAIN_* variables."""
+    from app.runtime.gateway import serve as run
+    from app.settings import Settings
+
+    settings = Settings()
+    _need(settings, "database_url", "broker_url")
+    run(settings, processes or settings.gateway_processes, listen_fd)
+
+
+@cli.command()
+def worker(processes: Processes = None) -> None:
+    """Run a Celery worker alone, configured by GAIN_* variables."""
+    from app.settings import Settings
+
+    settings = Settings()
+    _need(settings, "database_url", "broker_url")
+    from workers.celery_app import run_worker
+
+    run_worker(settings.model_copy(update={"worker_processes": processes or settings.worker_processes}))
+
+
+@cli.command()
+def scheduler() -> None:
+    """Run the scheduler alone, configured by GAIN_* variables. Any number may run: one leads."""
+    from app.settings import Settings
+
+    settings = Settings()
+    _need(settings, "database_url", "broker_url")
+    from workers.tasks.scheduler import run
+
+    run(settings)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database of GAIN_DATABASE_URL to this version's schema and reference data. Safe to repeat."""
+    import asyncio
+
+    from app.runtime.migrate import prepare
+    from app.runtime.reach import needing_database
+    from app.settings import Settings
+
+    settings = Settings()
+    _need(settings, "database_url", secret=False)
+    with needing_database():
+        asyncio.run(prepare(settings.database_url))
+    _say("the schema and the reference data are up to date")
+
+
+@cli.command()
+def health(part: Annotated[Beating, typer.Argument(help="The part to ask about.")]) -> None:
+    """Tell whether a part completed work lately: exit 0 if so, 1 if not. For health checks of containers."""
+    import asyncio
+
+    from app.runtime.pulse import silent_seconds
+    from app.settings import Settings
+
+    settings = Settings()
+    _need(settings, "database_url", secret=False)
+    seconds = asyncio.run(silent_seconds(settings))[part]
+    if seconds is None or seconds > HEALTHY_SECONDS:
+        _say(f"the {part} has completed nothing " + ("yet" if seconds is None else f"for {seconds:.0f} s"))
+        raise typer.Exit(1)
+    _say(f"the {part} completed work {seconds:.0f} s ago")
+
+
+@keys.command("issue")
+def issue_key(
+    party: Annotated[str, typer.Argument(help="Code of the party, such as SWP, HMRC or TARIAN.")],
+    role: Annotated[Role | None, typer.Option(help="What the key is for. Default: what the party is.")] = None,
+    data_dir: DataDirectory = _HERE,
+) -> None:
+    """Print one new API key, alone, on stdout. It is shown this once: only a keyed hash of it is kept."""
+    from app.runtime.credentials import issue
+
+    print(issue(data_dir, party, role))
+
+
+@keys.command("replace", hidden=True)
+def replace_keys(
+    parties: Annotated[list[str], typer.Argument(help="Codes of the parties.")],
+    label: Annotated[str, typer.Option(help="Keys that carry this label are revoked.")],
+    file: Annotated[Path, typer.Option(help="Where the new keys are written as JSON, readable to the owner alone.")],
+    data_dir: DataDirectory = _HERE,
+) -> None:
+    """Replace the keys of a label by one new key for each party."""
+    from app.runtime.credentials import replace
+
+    replace(data_dir, label, parties, file)
+
+
+@cli.command(hidden=True)
+def agencies(
+    keys_file: Annotated[Path, typer.Option("--keys", help="JSON file: party code to API key.")],
+    url: Annotated[str, typer.Option(envvar="GAIN_GATEWAY_URL", help="Where they reach the gateway.")] = "",
+) -> None:
+    """Run the simulated bodies that work from their inbox over HTTP, as outside clients."""
+    import json
+
+    from app.logs import configure
+    from app.settings import Settings
+
+    settings = Settings()
+    configure("agencies", settings.log_level)
+    from workers.simulation.clients import run
+
+    issued = json.loads(keys_file.read_text(encoding="utf-8"))
+    run(url or settings.url, issued, settings.simulation_seed, settings.simulation_speed)
+
+
+@cli.command()
+def demo(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 0,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of its database. [a fresh one, removed afterwards]")
+    ] = None,
+    speed: Annotated[float | None, typer.Option(min=0, help="As for `gain up`. [30000]")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the fresh folder for a `gain up` of your own.")] = False,
+    svg: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Play Operation Lava on a system of its own: one OCG referred to 22 bodies, and what comes back.
+
+    Uses no GAIN_* variable. Exit code 0 when every body has answered or visibly declined every referral, else 1.
+    """
+    from rich.console import Console
+
+    from app.runtime import demonstration
+    from app.runtime.system import running_system
+    from app.settings import Settings
+    from workers.simulation.demonstration import SPEED, Demonstration
+
+    demonstration.forget_settings()
+    pace = SPEED if speed is None else speed
+    played = Demonstration(Console(), Settings().simulation_seed, pace, svg)
+    try:
+        with demonstration.unwinding(), demonstration.data_folder(data_dir, keep=keep) as folder:
+            played.announce()
+            with running_system(folder, port=port, simulate=True, speed=pace) as url:
+                code = played.play(url, lambda party: demonstration.issue_by_command(folder, party))
+            played.conclude(demonstration.said(folder), folder if keep or data_dir else None)
+    except demonstration.Interrupted as interrupted:
+        raise typer.Exit(interrupted.exit_code) from None
+    raise typer.Exit(code)
+
+
+def _need(settings: object, *names: str, secret: bool = True) -> None:
+    """Raise `SettingsError` where a command lacks a setting."""
+    from app.settings import Settings, SettingsError
+
+    for name in names:
+        if not getattr(settings, name):
+            raise SettingsError(f"GAIN_{name.upper()} must be set; `gain up` needs no settings and starts everything")
+    if secret and isinstance(settings, Settings):
+        settings.master_secret()
+
+
+def _say(line: str) -> None:
+    print(f"gain: {line}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """The console entry point `gain`. What a person can mend is told in one line: exit code 1, or 2 for a setting."""
+    from pydantic import ValidationError
+
+    from app.parties.release import ReferenceDataError
+    from app.runtime.refusal import StartRefused
+    from app.settings import SettingsError
+
+    # Leave by way of every `finally`; commands that serve set a handler of their own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        cli()
+    except (StartRefused, ReferenceDataError) as refusal:
+        _say(str(refusal))
+        sys.exit(1)
+    except SettingsError as error:
+        _say(str(error))
+        sys.exit(2)
+    except ValidationError as error:
+        _say("; ".join(f"GAIN_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()))
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

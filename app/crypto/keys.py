@@ -1,0 +1,31 @@
+"""Keys derived from the master secret, one per purpose, so that no two uses share a key."""
+
+import hashlib
+import hmac
+from enum import StrEnum
+
+
+class Purpose(StrEnum):
+    """What a derived key is for. The value is the HKDF `info` (RFC 5869): never change one that is in use."""
+
+    CREDENTIAL = "gain credential 1"
+    SAMENESS = "gain sameness 1"
+    IDEMPOTENCY = "gain idempotency 1"
+    SESSION = "gain session 1"
+    WEBHOOK = "gain webhook 1"
+    WEBHOOK_ED25519 = "gain webhook ed25519 1"
+
+
+class Keys:
+    """The derived keys of this process; 32 bytes each."""
+
+    def __init__(self, master: bytes) -> None:
+        # HKDF-Expand of one block; the master secret is already uniform enough to serve as the pseudo-random key.
+        extracted = hmac.digest(b"gain master", master, hashlib.sha256)
+        self._keys = {
+            purpose: hmac.digest(extracted, purpose.value.encode() + b"\x01", hashlib.sha256) for purpose in Purpose
+        }
+
+    def digest(self, purpose: Purpose, message: bytes) -> bytes:
+        """HMAC-SHA-256 of `message` under the key for `purpose`; 32 bytes."""
+        return hmac.digest(self._keys[purpose], message, hashlib.sha256)

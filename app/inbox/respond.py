@@ -1,0 +1,152 @@
+"""Acknowledging and answering: one item, or up to 500 answered per item."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from app.access.policy import Action
+from app.access.principal import Principal
+from app.access.routes import CurrentPrincipal, permit
+from app.crypto.keys import Keys
+from app.crypto.sameness import sameness
+from app.errors import ALREADY_ANSWERED, CLAIM_STALE, INVALID_BODY, NO_LONGER_OPEN, NOT_FOUND, Problem, ProblemType
+from app.inbox.own import OwnInbox
+from app.inbox.route import InboxRoute
+from app.inbox.views import AcknowledgementBody, AcknowledgementsBody, ReceiptView, ResponsesBody, Results
+from app.referrals import lifecycle
+from app.referrals.documents import SubmittedResponse
+from app.referrals.lifecycle import Acknowledgement, Answer, Recorded, Verdict
+from app.web.docs import refusals
+from app.web.json import json_response
+
+router = APIRouter(route_class=InboxRoute, prefix="/v1/inbox", tags=["partner agencies"])
+
+_REFUSED_ACKNOWLEDGEMENT: dict[Acknowledgement, ProblemType] = {
+    Acknowledgement.NOT_FOUND: NOT_FOUND,
+    Acknowledgement.NO_LONGER_OPEN: NO_LONGER_OPEN,
+    Acknowledgement.HELD_BY_ANOTHER: CLAIM_STALE,
+}
+
+_REFUSED_ANSWER: dict[Verdict, ProblemType] = {
+    Verdict.NOT_FOUND: NOT_FOUND,
+    Verdict.NO_LONGER_OPEN: NO_LONGER_OPEN,
+    Verdict.CONFLICT: ALREADY_ANSWERED,
+    Verdict.HELD_BY_ANOTHER: CLAIM_STALE,
+    Verdict.SUPERSEDED: CLAIM_STALE,
+}
+
+
+@router.post(
+    "/{id}/acknowledgement",
+    responses=refusals(NOT_FOUND, CLAIM_STALE, NO_LONGER_OPEN),
+    summary="Acknowledge an item, or its cancellation",
+)
+@permit(Action.ANSWER)
+async def acknowledge_one(
+    id: UUID, principal: CurrentPrincipal, inbox: OwnInbox, body: AcknowledgementBody | None = None
+) -> Response:
+    """200, and the same again for a repetition."""
+    result = await _acknowledge(inbox, principal, [id], body.claim_id if body else None)
+    refusal = _REFUSED_ACKNOWLEDGEMENT.get(result[id])
+    if refusal is not None:
+        raise Problem(refusal)
+    return json_response({"id": id, "state": result[id]})
+
+
+@router.post("/acknowledgements", response_model=Results, summary="Acknowledge several items")
+@permit(Action.ANSWER)
+async def acknowledge_several(body: AcknowledgementsBody, principal: CurrentPrincipal, inbox: OwnInbox) -> Response:
+    """200; each id is answered for itself."""
+    results = await _acknowledge(inbox, principal, body.ids, body.claim_id)
+    return json_response({"items": [_acknowledgement(key, results[key]) for key in body.ids], "next": None})
+
+
+@router.post(
+    "/{id}/response",
+    status_code=201,
+    response_model=ReceiptView,
+    responses=refusals(NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, ALREADY_ANSWERED, CLAIM_STALE)
+    | {200: {"model": ReceiptView, "description": "The same again: nothing changed."}},
+    summary="Answer an item",
+)
+@permit(Action.ANSWER)
+async def respond_one(
+    id: UUID, body: SubmittedResponse, request: Request, principal: CurrentPrincipal, inbox: OwnInbox
+) -> Response:
+    """201 for the first answer or a question; 200 for the same again.
+
+    Refused in this order: not yours 404, no longer open 410 (kept as late evidence), a different answer than the one
+    recorded 409 (kept as evidence).
+    """
+    answer = _answer(id, body, principal, request.app.state.keys)
+    async with inbox.transaction() as connection:
+        [recorded] = await lifecycle.record_answers(connection, [answer])
+    # Raised after the commit: what is refused is kept as evidence all the same.
+    refusal = _REFUSED_ANSWER.get(recorded.verdict)
+    if refusal is not None:
+        raise Problem(refusal)
+    receipt = {
+        "id": recorded.response_id,
+        "dispatch_id": id,
+        "outcome": answer.outcome,
+        "state": recorded.state,
+    }
+    return json_response(receipt, status=201 if recorded.verdict is Verdict.RECORDED else 200)
+
+
+@router.post("/responses", response_model=Results, summary="Answer several items")
+@permit(Action.ANSWER)
+async def respond_several(
+    body: ResponsesBody, request: Request, principal: CurrentPrincipal, inbox: OwnInbox
+) -> Response:
+    """200; each item is answered for itself, as a single call would be."""
+    answers = [_answer(item.id, item, principal, request.app.state.keys) for item in body.items]
+    async with inbox.transaction() as connection:
+        results = await lifecycle.record_answers(connection, answers)
+    return json_response({"items": _results(answers, results), "next": None})
+
+
+async def _acknowledge(
+    inbox: OwnInbox, principal: Principal, ids: Sequence[UUID], claim_id: UUID | None
+) -> Mapping[UUID, Acknowledgement]:
+    async with inbox.transaction() as connection:
+        return await lifecycle.acknowledge(connection, principal.actor, ids, claim_id)
+
+
+def _acknowledgement(key: UUID, result: Acknowledgement) -> dict[str, object]:
+    refusal = _REFUSED_ACKNOWLEDGEMENT.get(result)
+    if refusal is not None:
+        return {"id": key, "status": refusal.status, "problem": refusal.slug}
+    return {"id": key, "status": 200, "state": result}
+
+
+def _answer(dispatch_id: UUID, body: SubmittedResponse, principal: Principal, keys: Keys) -> Answer:
+    content = body.content()
+    return Answer(
+        dispatch_id=dispatch_id,
+        actor=principal.actor,
+        outcome=body.outcome,
+        content=orjson.dumps(content),
+        sameness=sameness(keys, content),
+        claim_id=body.claim_id,
+    )
+
+
+def _results(answers: Sequence[Answer], results: Sequence[Recorded]) -> list[dict[str, object]]:
+    told: list[dict[str, object]] = []
+    for answer, recorded in zip(answers, results, strict=True):
+        refusal = _REFUSED_ANSWER.get(recorded.verdict)
+        if refusal is not None:
+            told.append({"id": answer.dispatch_id, "status": refusal.status, "problem": refusal.slug})
+            continue
+        told.append(
+            {
+                "id": answer.dispatch_id,
+                "status": 201 if recorded.verdict is Verdict.RECORDED else 200,
+                "state": recorded.state,
+                "response_id": recorded.response_id,
+            }
+        )
+    return told

@@ -1,0 +1,55 @@
+"""`POST /v1/referrals/{id}/messages`: the originator answers an agency's question."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from app.access.policy import Action
+from app.access.routes import AccessRoute, CurrentPrincipal, permit
+from app.errors import NOT_FOUND, STATE_CONFLICT, Problem
+from app.intake.views import ReferralView
+from app.referrals import lifecycle, queries
+from app.referrals.documents import Document, Paragraph
+from app.referrals.idempotency import Asked, first_time
+from app.web.database import Transaction
+from app.web.docs import refusals
+from app.web.idempotency import REPLAYED, IdempotencyKey
+from app.web.json import json_response
+
+router = APIRouter(route_class=AccessRoute, tags=["originators"])
+
+
+class MessageBody(Document):
+    """A message to the agency of one dispatch."""
+
+    dispatch_id: UUID
+    text: Paragraph
+
+
+@router.post(
+    "/v1/referrals/{id}/messages",
+    response_model=ReferralView,
+    responses=refusals(NOT_FOUND, STATE_CONFLICT),
+    summary="Answer an agency's question",
+)
+@permit(Action.SEND_MESSAGE)
+async def send(
+    id: UUID,
+    body: MessageBody,
+    request: Request,
+    principal: CurrentPrincipal,
+    connection: Transaction,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """The item returns to the agency's inbox with the message, and its clock goes on; answers with the referral."""
+    seen = queries.visible(principal, Action.SEND_MESSAGE)
+    referral = await queries.get(connection, seen, id)
+    if referral is None or body.dispatch_id not in {dispatch["id"] for dispatch in referral["dispatches"]}:
+        raise Problem(NOT_FOUND)
+    asked = Asked(principal.party, id, "messages", body.model_dump(mode="json"))
+    if not await first_time(connection, request.app.state.keys, idempotency_key, asked):
+        return json_response(referral, headers=REPLAYED)
+    content = body.model_dump_json(include={"text"}).encode()
+    if not await lifecycle.reply(connection, principal.actor, id, body.dispatch_id, content):
+        raise Problem(STATE_CONFLICT, "This dispatch is not open any more.")
+    return json_response(await queries.get(connection, seen, id))

@@ -1,0 +1,183 @@
+"""`POST /v1/referrals`: validate, store durably, answer; the workers are woken after the answer."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from uuid_utils.compat import uuid7
+
+from app import clock
+from app.access.policy import Action
+from app.access.principal import Principal
+from app.access.routes import AccessRoute, CurrentPrincipal, permit
+from app.audit.record import Event, Operation, record
+from app.crypto.keys import Keys, Purpose
+from app.crypto.sameness import sameness
+from app.errors import (
+    IDEMPOTENCY_IN_FLIGHT,
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_BODY,
+    MARKING_NOT_ACCEPTED,
+    NOT_JSON,
+    UNKNOWN_ADDRESSEE,
+    Problem,
+)
+from app.intake.coalescer import Coalescer
+from app.intake.views import ReferralView
+from app.parties.directory import Directory, DirectoryCache
+from app.parties.policy import Policy
+from app.referrals import queries
+from app.referrals.accept import Receipt, Submission
+from app.referrals.codes import rank
+from app.referrals.deadlines import due_at
+from app.referrals.documents import SubmittedReferral
+from app.referrals.states import ReferralState
+from app.web.database import database
+from app.web.docs import refusals
+from app.web.idempotency import PLAUSIBLE_KEY, REPLAYED, IdempotencyKey
+from app.web.json import json_response
+from app.web.routing import StrictRequest
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+class SubmitRoute(AccessRoute):
+    """A route that logs the refusal of a marking above OFFICIAL-SENSITIVE; nothing of the body is kept."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with the refusal noticed."""
+        handle = super().get_route_handler()
+
+        async def noticing(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                if not any(fault["type"] == MARKING_NOT_ACCEPTED.slug for fault in error.errors()):
+                    raise
+                await _log_refusal(request)
+                # Whatever else is wrong with the body: nothing more is said about what may not be here at all.
+                detail = "this system takes OFFICIAL and OFFICIAL-SENSITIVE only"
+                raise Problem(MARKING_NOT_ACCEPTED, errors=[{"pointer": "/marking", "detail": detail}]) from None
+
+        return noticing
+
+    async def shortcut(self, request: StrictRequest) -> Response | None:
+        """A submission that is in order; what is not is told by the ordinary way."""
+        key = request.headers.get("idempotency-key")
+        if (key is not None and not PLAUSIBLE_KEY.fullmatch(key)) or not await request.body():
+            return None
+        try:
+            body = SubmittedReferral.model_validate(await request.json())
+        except ValidationError:
+            return None
+        return await submit(body, request, request.state.principal, key)
+
+
+async def _log_refusal(request: Request) -> None:
+    principal: Principal = request.state.principal
+    async with database(request).transaction() as connection:
+        await record(connection, principal.actor, [Event(Operation.COLLECTION, "referral.refused_marking")])
+
+
+router = APIRouter(route_class=SubmitRoute, tags=["originators"])
+
+
+@router.post(
+    "/v1/referrals",
+    status_code=201,
+    response_model=ReferralView,
+    responses=refusals(NOT_JSON, INVALID_BODY, IDEMPOTENCY_IN_FLIGHT),
+    summary="Submit a referral",
+)
+@permit(Action.SUBMIT_REFERRAL)
+async def submit(
+    body: SubmittedReferral,
+    request: Request,
+    principal: CurrentPrincipal,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Store a referral durably and answer 201 with it; its dispatches are made by the workers at once after."""
+    directory = await _directory(request)
+    _check_addressees(body, principal, directory)
+    submission = _submission(body, principal, directory, request.app.state.keys, idempotency_key)
+    receipt = await _store(request.app.state.coalescer, submission)
+    if receipt.conflict:
+        raise Problem(IDEMPOTENCY_KEY_REUSED)
+    request.app.state.wake.work()
+    headers = {"Location": f"/v1/referrals/{receipt.referral_id}"}
+    if not receipt.replayed and receipt.reference is not None:
+        return json_response(_made(submission, receipt), status=201, headers=headers)
+    async with database(request).transaction() as connection:
+        referral = await queries.get(connection, queries.visible(principal, Action.READ_REFERRAL), receipt.referral_id)
+    if receipt.replayed:
+        headers |= REPLAYED
+    return json_response(referral, status=201, headers=headers)
+
+
+def _made(submission: Submission, receipt: Receipt) -> dict[str, Any]:
+    """The referral just made, without reading it back: it has no dispatches yet."""
+    return queries.described(
+        {
+            "id": receipt.referral_id,
+            "reference": receipt.reference,
+            "originator": submission.actor.party,
+            "state": ReferralState.ACCEPTED,
+            "created_at": receipt.created_at,
+            "updated_at": receipt.created_at,
+            "respond_by": submission.respond_by,
+            "reason": None,
+            "content": submission.content,
+        },
+        [],
+    )
+
+
+async def _directory(request: Request) -> Directory:
+    cache: DirectoryCache = request.app.state.directory
+    if (current := cache.current()) is not None:
+        return current
+    async with database(request).transaction() as connection:
+        return await cache.get(connection)
+
+
+def _check_addressees(body: SubmittedReferral, principal: Principal, directory: Directory) -> None:
+    """Every addressee is a party that receives referrals, and not the originator itself."""
+    errors = []
+    for index, code in enumerate(body.addressees or ()):
+        party = directory.get(code)
+        if party is None or not party.receives or code == principal.party:
+            errors.append({"pointer": f"/addressees/{index}", "detail": "Name another body that receives referrals."})
+    if errors:
+        raise Problem(UNKNOWN_ADDRESSEE, errors=errors)
+
+
+def _submission(
+    body: SubmittedReferral, principal: Principal, directory: Directory, keys: Keys, idempotency_key: str | None
+) -> Submission:
+    keyed = idempotency_key is not None
+    return Submission(
+        id=uuid7(),
+        actor=principal.actor,
+        region=directory[principal.party].region,
+        priority=rank(body.priority),
+        crime_types=[crime_type.value for crime_type in body.crime_types],
+        addressees=body.addressees,
+        content=body.model_dump_json(exclude_unset=True).encode(),
+        respond_by=due_at(clock.now(), body.priority, Policy()),
+        # The key is the client's own text: only a keyed hash of it is kept.
+        key=keys.digest(Purpose.IDEMPOTENCY, idempotency_key.encode()) if idempotency_key is not None else None,
+        # Left out and given as its default mean the same, so the whole document is compared, not what was sent.
+        sameness=sameness(keys, body.model_dump(mode="json")) if keyed else None,
+    )
+
+
+async def _store(coalescer: Coalescer, submission: Submission) -> Receipt:
+    try:
+        return await coalescer.submit(submission)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise Problem(IDEMPOTENCY_IN_FLIGHT, retry_after=1) from None
+        raise

@@ -1,0 +1,194 @@
+"""The gateway: the only place where all doors meet."""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from app import logs, metrics
+from app.access.attempts import Attempts
+from app.access.keys import KeyChecker
+from app.access.policy import Action
+from app.access.routes import AccessRoute, authenticate, public, require_declarations
+from app.crypto.keys import Keys
+from app.db import Database, is_away
+from app.inbox import poll, read, respond
+from app.inbox.listener import Listener
+from app.inbox.versions import Versions
+from app.inbox.waits import Waits
+from app.intake import messages, product, submit, track
+from app.intake.coalescer import Coalescer
+from app.logs import logger
+from app.parties.directory import DirectoryCache
+from app.referrals.presence import Presence
+from app.routing.reference import MatrixCache
+from app.settings import Settings, settings
+from app.status import actions, queues, sign_in
+from app.status import pages as status_pages
+from app.status.live import Live
+from app.wake import Wake
+from app.web.express import Lanes
+from app.web.guard import BodyLimit
+from app.web.health import Probe, Readiness
+from app.web.install import install
+from app.web.routing import StrictRoute
+from workers.wake import CeleryWake
+
+log = logger()
+
+OPEN_PATHS = frozenset(
+    {"/health/live", "/health/ready", "/docs", "/openapi.json", "/problems", "/problems/", "/problems/{slug}"}
+)
+"""What anybody may read: nothing there depends on who asks."""
+
+_OBJECTS_BEFORE_COLLECTION = 50_000
+
+_BUSY = frozenset({"/v1/referrals", "/v1/inbox"})
+"""Addresses whose every other microsecond counts: submitting, and polling an inbox."""
+
+_metrics = APIRouter(route_class=AccessRoute, include_in_schema=False)
+
+
+@_metrics.get("/metrics")
+@public
+async def read_metrics(request: Request) -> Response:
+    """Prometheus metrics, from this machine, or with a key that may read them."""
+    if not metrics.from_loopback(request.scope):
+        await authenticate(request, Action.READ_METRICS)
+    body, media_type = metrics.render()
+    return Response(body, media_type=media_type)
+
+
+# In the order of how often they are asked: routes are compared one after another.
+DOORS = (
+    poll.router,
+    submit.router,
+    read.router,
+    respond.router,
+    track.router,
+    product.router,
+    queues.router,
+    actions.router,
+    messages.router,
+    status_pages.router,
+    sign_in.router,
+    _metrics,
+)
+
+_DESCRIPTION = """
+The referral exchange of the Government Agency Intelligence Network. Forces submit referrals; every body asked answers
+from its inbox; co-ordinators see what needs a person. Send `Authorization: Bearer <key>`.
+"""
+
+
+def create_app(configuration: Settings | None = None, wake: Wake | None = None) -> FastAPI:
+    """The gateway as an ASGI application. Raises `SettingsError` or `UndeclaredRoutes` rather than start half-safe."""
+    configuration = configuration or settings()
+    logs.configure("gateway", configuration.log_level)
+    app = FastAPI(
+        title="GAIN broker",
+        description=_DESCRIPTION,
+        version=metrics.version(),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        lifespan=_lifespan,
+    )
+    _furnish(app, configuration, wake or CeleryWake(configuration))
+    install(app, BodyLimit(configuration.body_limit_bytes), lanes=_lanes())
+    for door in DOORS:
+        app.include_router(door)
+    require_declarations(app, OPEN_PATHS)
+    return app
+
+
+def _lanes() -> Lanes:
+    """The busy routes by method and address."""
+    routes = [route for router in (submit.router, poll.router) for route in router.routes]
+    return {
+        (method, route.path): route
+        for route in routes
+        if isinstance(route, StrictRoute) and route.path in _BUSY
+        for method in route.methods or ()
+    }
+
+
+def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
+    """What the doors find on `app.state`."""
+    database = Database(configuration)
+    keys = Keys(configuration.master_secret())
+    app.state.settings = configuration
+    app.state.database = database
+    app.state.keys = keys
+    app.state.key_checker = KeyChecker(database, keys)
+    app.state.wake = wake
+    app.state.directory = DirectoryCache()
+    app.state.matrix = MatrixCache()
+    app.state.coalescer = Coalescer(database)
+    app.state.presence = Presence()
+    app.state.broker = broker = Redis.from_url(configuration.broker(), socket_timeout=1, socket_connect_timeout=1)
+    app.state.readiness = Readiness({"database": _database_probe(database)}, {"broker": _broker_probe(broker)})
+    app.state.attempts = Attempts()
+    app.state.stopping = asyncio.Event()
+    app.state.live = Live(database, app.state.readiness, app.state.stopping)
+    app.state.versions = Versions()
+    app.state.waits = Waits(database, app.state.versions, app.state.stopping, configuration.database_pool)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    # Frozen once, what is built at start is never scanned again: collections otherwise make the tail latency. What a
+    # request leaves is freed by its reference counts, so that looking for cycles every 700 objects finds nothing.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BEFORE_COLLECTION, 20, 100)
+    state = app.state
+    helpers = [
+        asyncio.create_task(_write_presence(state.database, state.presence)),
+        asyncio.create_task(Listener(state.database, state.versions).run()),
+    ]
+    yield
+    await state.live.close()
+    await state.waits.close()
+    for helper in helpers:
+        helper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await helper
+    await state.broker.aclose()
+    await state.database.close()
+
+
+async def _write_presence(database: Database, presence: Presence) -> None:
+    """Write down, every second, which agencies looked into their inbox."""
+    while True:
+        await asyncio.sleep(1)
+        agencies = presence.due()
+        if not agencies:
+            continue
+        try:
+            async with database.transaction() as connection:
+                await presence.write(connection, agencies)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.info("the database is away; presence is written later")
+
+
+def _database_probe(database: Database) -> Probe:
+    async def ask() -> None:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    return ask
+
+
+def _broker_probe(broker: Redis) -> Probe:
+    async def ask() -> None:
+        await broker.ping()
+
+    return ask

@@ -1,0 +1,178 @@
+"""Where an agency is told: its push endpoint or its mailbox, which its own system may end. Set by an administrator."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import DateTime, ForeignKey, Integer, SmallInteger, Text, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base, Connection
+from app.parties.codes import Channel
+from app.parties.hosts import ApprovedHosts, UnacceptableAddress
+
+ROTATION = timedelta(hours=24)
+"""How long notices are signed with the previous secret too, where nothing else is said."""
+
+
+class PushEndpoint(Base):
+    """An agency's push endpoint. Disabled, it gets nothing until it is set again.
+
+    `version` numbers its secret, which is derived and not kept; until `previous_until` notices are signed with the one
+    before too.
+    """
+
+    __tablename__ = "push_endpoint"
+
+    agency: Mapped[str] = mapped_column(Text, ForeignKey("party.code"), primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    previous_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    set_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    disabled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    disabled_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class EmailMailbox(Base):
+    """The mailbox of an agency without a platform. One that bounced gets nothing until it is set again."""
+
+    __tablename__ = "email_mailbox"
+
+    agency: Mapped[str] = mapped_column(Text, ForeignKey("party.code"), primary_key=True)
+    address: Mapped[str] = mapped_column(Text)
+    set_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    bounced_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    bounce_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class NoticeCount(Base):
+    """How many notices an agency got in its latest `minute` and on its latest `day` (London), counted from 1970."""
+
+    __tablename__ = "notice_count"
+
+    agency: Mapped[str] = mapped_column(Text, ForeignKey("party.code"), primary_key=True)
+    minute: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    in_minute: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    day: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    in_day: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """How an agency is told. `address` is a URL or a mailbox, None where none was set; `ended` says why it is not used.
+
+    `versions` are those of the secrets to sign with, the newest first; empty for a mailbox.
+    """
+
+    agency: str
+    channel: Channel
+    address: str | None
+    ended: str | None
+    versions: tuple[int, ...]
+    notices_per_day: int | None
+
+
+_LOAD = text("""
+    SELECT party.code, party.channel, CAST(party.policy->>'notices_per_day' AS integer) AS notices_per_day,
+           endpoint.url, endpoint.version, endpoint.disabled_reason, endpoint.previous_until > now() AS changing,
+           mailbox.address, mailbox.bounce_reason
+      FROM party
+      LEFT JOIN push_endpoint AS endpoint ON endpoint.agency = party.code
+      LEFT JOIN email_mailbox AS mailbox ON mailbox.agency = party.code
+     WHERE party.channel IN ('push', 'email')
+     ORDER BY party.code
+""")
+
+_SET_ENDPOINT = text("""
+    INSERT INTO push_endpoint (agency, url) VALUES (:agency, :url)
+    ON CONFLICT (agency) DO UPDATE
+       SET url = excluded.url, set_at = now(), disabled_at = NULL, disabled_reason = NULL
+    RETURNING version
+""")
+
+_ROTATE = text("""
+    UPDATE push_endpoint SET version = version + 1, previous_until = now() + CAST(:overlap AS interval)
+     WHERE agency = :agency
+    RETURNING version
+""")
+
+_SET_MAILBOX = text("""
+    INSERT INTO email_mailbox (agency, address) VALUES (:agency, :address)
+    ON CONFLICT (agency) DO UPDATE
+       SET address = excluded.address, set_at = now(), bounced_at = NULL, bounce_reason = NULL
+""")
+
+_DISABLE = text("""
+    UPDATE push_endpoint SET disabled_at = now(), disabled_reason = :reason
+     WHERE agency = :agency AND url = :address AND disabled_at IS NULL
+""")
+
+_BOUNCE = text("""
+    UPDATE email_mailbox SET bounced_at = now(), bounce_reason = :reason
+     WHERE agency = :agency AND address = :address AND bounced_at IS NULL
+""")
+
+# No quoted local part, no comment, no address literal: what every mail server reads alike (RFC 5321).
+_MAILBOX = re.compile(
+    r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?=.{3,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.A | re.I
+)
+
+
+async def load(connection: Connection) -> list[Contact]:
+    """Every party that is told by push or email, and how."""
+    contacts = []
+    for row in await connection.execute(_LOAD):
+        push = row.channel == Channel.PUSH
+        versions = (row.version, row.version - 1) if row.changing else (row.version,)
+        contacts.append(
+            Contact(
+                agency=row.code,
+                channel=Channel(row.channel),
+                address=row.url if push else row.address,
+                ended=row.disabled_reason if push else row.bounce_reason,
+                versions=versions if push and row.version else (),
+                notices_per_day=row.notices_per_day,
+            )
+        )
+    return contacts
+
+
+async def set_push_endpoint(connection: Connection, hosts: ApprovedHosts, agency: str, url: str) -> int:
+    """Set where an agency is pushed to; returns the version of its secret. Raises `UnacceptableAddress`.
+
+    Changing the URL keeps the secret: rotate it where another system takes over.
+    """
+    hosts.check(url)
+    return int((await connection.execute(_SET_ENDPOINT, {"agency": agency, "url": url})).scalar_one())
+
+
+async def rotate_push_secret(connection: Connection, agency: str, overlap: timedelta = ROTATION) -> int | None:
+    """Begin a new version of an agency's secret; returns it, None where no endpoint is set.
+
+    The version before is signed with too for `overlap`; none of it where a secret has leaked.
+    """
+    version = await connection.scalar(_ROTATE, {"agency": agency, "overlap": overlap})
+    return None if version is None else int(version)
+
+
+async def set_mailbox(connection: Connection, agency: str, address: str) -> None:
+    """Set where an agency is written to. Raises `UnacceptableAddress`."""
+    if not _MAILBOX.fullmatch(address):
+        raise UnacceptableAddress("It must be a plain mailbox such as desk@agency.example.")
+    await connection.execute(_SET_MAILBOX, {"agency": agency, "address": address})
+
+
+async def disable_endpoint(connection: Connection, agency: str, url: str, reason: str) -> None:
+    """Push no more to this endpoint, unless another was set since."""
+    await connection.execute(_DISABLE, {"agency": agency, "address": url, "reason": reason})
+
+
+async def mark_bounced(connection: Connection, agency: str, address: str, reason: str) -> None:
+    """Write no more to this mailbox, unless another was set since."""
+    await connection.execute(_BOUNCE, {"agency": agency, "address": address, "reason": reason})
+
+
+async def retire(connection: Connection, agency: str, address: str, reason: str) -> None:
+    """Use an agency's address no more: an endpoint's URL or a mailbox."""
+    end = disable_endpoint if "://" in address else mark_bounced
+    await end(connection, agency, address, reason)

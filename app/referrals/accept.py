@@ -1,0 +1,153 @@
+"""Accepting referrals: a list of submissions in, receipts out, one statement, one commit. One is a list of one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.audit.record import Actor
+from app.db import Connection
+
+# A twin of a request may hold its key in another transaction: its commit is waited for, but not for ever. Twice this,
+# for a shared transaction and then one's own, is less than a request waits at all.
+_ACCEPT = text("""
+    WITH limited AS MATERIALIZED (
+        SELECT set_config('lock_timeout', '700ms', true)
+    ), offered AS (
+        SELECT offered.* FROM limited CROSS JOIN unnest(
+            CAST(:ids AS uuid[]), CAST(:originators AS text[]), CAST(:regions AS text[]),
+            CAST(:priorities AS smallint[]), CAST(:crime_types AS text[]), CAST(:addressees AS text[]),
+            CAST(:contents AS bytea[]), CAST(:respond_bys AS timestamptz[]), CAST(:keys AS bytea[]),
+            CAST(:samenesses AS bytea[]), CAST(:actors AS text[]), CAST(:requests AS text[])
+        ) AS offered (id, originator, region, priority, crime_types, addressees, content, respond_by, key, sameness,
+                      actor, request_id)
+    ), keyed AS (
+        INSERT INTO submission (party, key, sameness, referral_id)
+        SELECT originator, key, sameness, id FROM offered WHERE key IS NOT NULL ORDER BY originator, key
+        ON CONFLICT (party, key) DO NOTHING
+        RETURNING referral_id
+    ), accepted AS (
+        INSERT INTO referral (id, reference, originator, region, state, priority, crime_types, addressees, content,
+                              created_by, respond_by)
+        SELECT id, next_reference(), originator, region, 'accepted', priority, string_to_array(crime_types, ','),
+               string_to_array(addressees, ','), content, actor, respond_by
+          FROM offered
+         WHERE key IS NULL OR id IN (SELECT referral_id FROM keyed)
+         ORDER BY id
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id, reference, created_at
+    ), logged AS (
+        INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id)
+        SELECT 'collection', 'referral.accepted', originator, actor, request_id, id
+          FROM offered JOIN accepted USING (id)
+    )
+    SELECT id, reference, created_at FROM accepted
+""")
+
+_EARLIER = text("""
+    SELECT offered.id AS offered_id, submission.referral_id, submission.sameness
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:parties AS text[]), CAST(:keys AS bytea[])) AS offered (id, party, key)
+      JOIN submission ON submission.party = offered.party AND submission.key = offered.key
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One referral to accept. `id` is made before the transaction: a retry is the same referral.
+
+    `key` is a keyed hash of the `Idempotency-Key`, None without one; `sameness` is the meaning of the body.
+    `region` is the originator's region, None for a national body; `content` is the validated document in JSON.
+    """
+
+    id: UUID
+    actor: Actor
+    region: str | None
+    priority: int
+    crime_types: Sequence[str]
+    addressees: Sequence[str] | None
+    content: bytes
+    respond_by: datetime
+    key: bytes | None = None
+    sameness: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a submission: the referral it made, or the one its key stood for already.
+
+    `reference` and `created_at` are those of a referral made now, None for one that was there before. `conflict` says
+    that the key stands for a body of another meaning.
+    """
+
+    referral_id: UUID
+    reference: str | None = None
+    created_at: datetime | None = None
+    replayed: bool = False
+    conflict: bool = False
+
+
+async def accept(connection: Connection, submissions: Sequence[Submission]) -> list[Receipt]:
+    """Store the submissions with their log entries in the caller's transaction; receipts in the same order.
+
+    The originator of each is its actor's party. Two submissions with the same party and key in one call: the first
+    counts, the other is its repetition, as if it had come a moment later.
+    """
+    rows = await connection.execute(_ACCEPT, _columns(_first_of_each_key(submissions)))
+    receipts = {row.id: Receipt(row.id, row.reference, row.created_at) for row in rows}
+    repeated = [item for item in submissions if item.id not in receipts]
+    if repeated:
+        receipts |= await _earlier(connection, repeated)
+    return [receipts[item.id] for item in submissions]
+
+
+def _first_of_each_key(submissions: Sequence[Submission]) -> list[Submission]:
+    seen: set[tuple[str, bytes]] = set()
+    first = []
+    for item in submissions:
+        if item.key is not None:
+            if (item.actor.party, item.key) in seen:
+                continue
+            seen.add((item.actor.party, item.key))
+        first.append(item)
+    return first
+
+
+def _columns(items: Sequence[Submission]) -> dict[str, list[Any]]:
+    return {
+        "ids": [item.id for item in items],
+        "originators": [item.actor.party for item in items],
+        "regions": [item.region for item in items],
+        "priorities": [item.priority for item in items],
+        "crime_types": [",".join(item.crime_types) for item in items],
+        "addressees": [None if item.addressees is None else ",".join(item.addressees) for item in items],
+        "contents": [item.content for item in items],
+        "respond_bys": [item.respond_by for item in items],
+        "keys": [item.key for item in items],
+        "samenesses": [item.sameness for item in items],
+        "actors": [item.actor.name for item in items],
+        "requests": [item.actor.request_id for item in items],
+    }
+
+
+async def _earlier(connection: Connection, items: Sequence[Submission]) -> dict[UUID, Receipt]:
+    """The receipts of submissions that were not stored now: stored before under their key, or (a retry) their id."""
+    rows = await connection.execute(
+        _EARLIER,
+        {
+            "ids": [item.id for item in items],
+            "parties": [item.actor.party for item in items],
+            "keys": [item.key for item in items],
+        },
+    )
+    found = {row.offered_id: row for row in rows}
+    receipts = {}
+    for item in items:
+        row = found.get(item.id)
+        if row is None or row.referral_id == item.id:
+            receipts[item.id] = Receipt(item.id)
+        else:
+            receipts[item.id] = Receipt(row.referral_id, replayed=True, conflict=row.sameness != item.sameness)
+    return receipts

@@ -1,0 +1,45 @@
+"""Heartbeats: a part is healthy when it completed work lately, not when its process is alive."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import DateTime, Text, select, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base, Connection
+
+HEALTHY_SECONDS = 30
+"""A part that completed nothing for this long is not healthy. The scheduler wakes the workers every few seconds."""
+
+_BEAT = text("""
+    INSERT INTO heartbeat (part, at) VALUES (:part, now())
+    ON CONFLICT (part) DO UPDATE SET at = excluded.at
+""")
+
+
+class Beating(StrEnum):
+    """The parts that beat: a worker when a wake-up came through the queue, a scheduler while one leads."""
+
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+
+
+class Heartbeat(Base):
+    """When any process of a part last completed its work."""
+
+    __tablename__ = "heartbeat"
+
+    part: Mapped[str] = mapped_column(Text, primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+async def beat(connection: Connection, part: Beating) -> None:
+    """Say that work of this part was completed now."""
+    await connection.execute(_BEAT, {"part": part.value})
+
+
+async def silent_seconds(connection: Connection, part: Beating) -> float | None:
+    """Seconds since the part last completed work, on the database's clock; None where it never did."""
+    age = select(text("extract(epoch FROM clock_timestamp() - at)")).where(Heartbeat.part == part.value)
+    found = await connection.scalar(age)
+    return None if found is None else float(found)

@@ -1,0 +1,44 @@
+"""The one writer of state: each verb moves referrals or dispatches and logs it in the same transaction.
+
+Lock order everywhere: the referral before its dispatches, referrals by id, dispatches by id.
+"""
+
+from app.referrals.lifecycle.acknowledge import Acknowledgement, acknowledge
+from app.referrals.lifecycle.answer import Answer, Recorded, Verdict, record_answers
+from app.referrals.lifecycle.cancel import cancel, reject
+from app.referrals.lifecycle.claim import claim
+from app.referrals.lifecycle.clock import chase, extend, mark_overdue, set_checks
+from app.referrals.lifecycle.close import GivenUp, cancel_dispatch, expire, give_up
+from app.referrals.lifecycle.deliver import deliver
+from app.referrals.lifecycle.hold import Restart, hold, release, release_dispatch
+from app.referrals.lifecycle.open import NewDispatch, hold_without_addressee, open_dispatches
+from app.referrals.lifecycle.reply import reply
+
+__all__ = [
+    "Acknowledgement",
+    "Answer",
+    "GivenUp",
+    "NewDispatch",
+    "Recorded",
+    "Restart",
+    "Verdict",
+    "acknowledge",
+    "cancel",
+    "cancel_dispatch",
+    "chase",
+    "claim",
+    "deliver",
+    "expire",
+    "extend",
+    "give_up",
+    "hold",
+    "hold_without_addressee",
+    "mark_overdue",
+    "open_dispatches",
+    "record_answers",
+    "reject",
+    "release",
+    "release_dispatch",
+    "reply",
+    "set_checks",
+]

@@ -1,0 +1,230 @@
+"""Answers come through this verb, whoever gives them: an agency over HTTP or an adapter in a worker."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from uuid_utils.compat import uuid7
+
+from app.audit.record import Actor
+from app.db import Connection
+from app.referrals.alerts import raise_alerts, settle_alerts
+from app.referrals.lifecycle.claim import claim_holds
+from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.states import FINAL, STATE_OF, AlertKind, DispatchState, Outcome
+
+
+class Verdict(StrEnum):
+    """What an answer came to."""
+
+    RECORDED = "recorded"  # accepted: the first answer, or a question
+    REPEATED = "repeated"  # the same again: nothing changes
+    CONFLICT = "conflict"  # a different answer than the one accepted; kept as evidence
+    NO_LONGER_OPEN = "no_longer_open"  # cancelled or expired; kept as late evidence
+    NOT_FOUND = "not_found"  # unknown, or not this agency's
+    HELD_BY_ANOTHER = "held_by_another"  # another consumer of the agency holds the item, or the claim named has ended
+    SUPERSEDED = "superseded"  # the hand-over it answers was given to someone else since
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer or question of the actor's party to one dispatch.
+
+    `content` is the validated document in JSON; `attempt` is the hand-over an adapter answers, None over HTTP;
+    `claim_id` is the claim it is given under, if any.
+    """
+
+    dispatch_id: UUID
+    actor: Actor
+    outcome: Outcome
+    content: bytes
+    sameness: bytes
+    attempt: int | None = None
+    claim_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The verdict on an answer, the id of the response that is kept (None where none is), and its dispatch's state."""
+
+    verdict: Verdict
+    response_id: UUID | None = None
+    state: str | None = None
+
+
+_Locked = Row[tuple[UUID, UUID, str, str, int, UUID | None, bool | None]]
+
+_FLAGS = {Verdict.RECORDED: None, Verdict.CONFLICT: "conflict", Verdict.NO_LONGER_OPEN: "late"}
+
+_ALERTS = {Verdict.CONFLICT: AlertKind.CONFLICTING_ANSWER, Verdict.NO_LONGER_OPEN: AlertKind.LATE_ANSWER}
+
+_LOCK = text("""
+    SELECT dispatch.id, dispatch.referral_id, dispatch.agency, dispatch.state, dispatch.attempt, dispatch.claim_id,
+           dispatch.claim_expires_at > now() AS claim_lives
+      FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
+     WHERE dispatch.id = ANY(CAST(:ids AS uuid[])) AND dispatch.queued_at IS NOT NULL
+     ORDER BY referral.id, dispatch.id
+       FOR NO KEY UPDATE OF referral, dispatch
+""")
+
+_KNOWN = text("SELECT id, dispatch_id, sameness, flag FROM response WHERE dispatch_id = ANY(CAST(:ids AS uuid[]))")
+
+_STORE = text("""
+    INSERT INTO response (id, dispatch_id, referral_id, agency, outcome, content, sameness, flag, recorded_by)
+    SELECT * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:dispatches AS uuid[]), CAST(:referrals AS uuid[]), CAST(:agencies AS text[]),
+        CAST(:outcomes AS text[]), CAST(:contents AS bytea[]), CAST(:samenesses AS bytea[]), CAST(:flags AS text[]),
+        CAST(:actors AS text[]))
+""")
+
+_LOG = text("""
+    INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, dispatch_id, detail)
+    SELECT 'collection', action, party, actor, request_id, referral_id, dispatch_id,
+           jsonb_build_object('outcome', outcome)
+      FROM unnest(CAST(:actions AS text[]), CAST(:agencies AS text[]), CAST(:actors AS text[]),
+                  CAST(:requests AS text[]), CAST(:referrals AS uuid[]), CAST(:dispatches AS uuid[]),
+                  CAST(:outcomes AS text[]))
+           AS given (action, party, actor, request_id, referral_id, dispatch_id, outcome)
+""")
+
+_MOVE = text("""
+    WITH given AS (
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:outcomes AS text[]))
+            AS given (id, state, outcome)
+    ), moved AS (
+        UPDATE dispatch
+           SET state = given.state, due_delivery_at = NULL, next_check_at = NULL,
+               queried_at = CASE WHEN given.state = 'query' THEN coalesce(dispatch.queried_at, now()) END,
+               outcome = CASE WHEN given.state <> 'query' THEN given.outcome END,
+               answered_at = CASE WHEN given.state <> 'query' THEN now() END,
+               closed_at = CASE WHEN given.state <> 'query' THEN now() END
+          FROM given WHERE dispatch.id = given.id
+        RETURNING dispatch.referral_id, dispatch.state
+    ), counted AS (
+        UPDATE referral
+           SET updated_at = now(),
+               open_dispatches = open_dispatches - closed.number,
+               state = CASE WHEN open_dispatches = closed.number THEN 'completed' ELSE state END
+          FROM (SELECT referral_id, count(*) FILTER (WHERE state <> 'query') AS number
+                  FROM moved GROUP BY referral_id) AS closed
+         WHERE referral.id = closed.referral_id
+        RETURNING id, state
+    )
+    INSERT INTO audit_event (operation, action, party, actor, referral_id)
+    SELECT 'alteration', 'referral.completed', 'GAIN', 'lifecycle', id FROM counted WHERE state = 'completed'
+""")
+
+
+def judge(state: str, known_flag: str | None, *, known: bool) -> Verdict:
+    """Pure: what an answer comes to, given its dispatch's state and whether (and how flagged) it is kept already."""
+    if state in (DispatchState.CANCELLED, DispatchState.EXPIRED, DispatchState.UNDELIVERABLE):
+        return Verdict.NO_LONGER_OPEN
+    if known:
+        return Verdict.REPEATED if known_flag is None else Verdict.CONFLICT
+    if state in FINAL:
+        return Verdict.CONFLICT
+    return Verdict.RECORDED
+
+
+async def record_answers(connection: Connection, answers: Sequence[Answer]) -> list[Recorded]:
+    """Record answers in the caller's transaction; the verdicts in the same order. Commit even where one is refused.
+
+    Of several answers to one dispatch in one call, the first counts as the earlier.
+    """
+    ids = {"ids": [answer.dispatch_id for answer in answers]}
+    dispatches = {row.id: row for row in await connection.execute(_LOCK, ids)}
+    states = {key: row.state for key, row in dispatches.items()}
+    kept = {(row.dispatch_id, row.sameness): (row.id, row.flag) for row in await connection.execute(_KNOWN, ids)}
+    results: list[Recorded] = []
+    stored: list[tuple[UUID, Answer, Verdict]] = []
+    for answer in answers:
+        dispatch = dispatches.get(answer.dispatch_id)
+        if dispatch is None or dispatch.agency != answer.actor.party:
+            results.append(Recorded(Verdict.NOT_FOUND))
+            continue
+        before = kept.get((answer.dispatch_id, answer.sameness))
+        verdict = judge(states[answer.dispatch_id], before[1] if before else None, known=before is not None)
+        if before is not None:
+            results.append(Recorded(verdict, before[0], states[answer.dispatch_id]))
+            continue
+        if verdict is Verdict.RECORDED and (refusal := _overtaken(answer, dispatch)):
+            results.append(Recorded(refusal))
+            continue
+        response_id = uuid7()
+        kept[answer.dispatch_id, answer.sameness] = (response_id, _FLAGS[verdict])
+        if verdict is Verdict.RECORDED:
+            states[answer.dispatch_id] = STATE_OF[answer.outcome]
+        stored.append((response_id, answer, verdict))
+        results.append(Recorded(verdict, response_id, states[answer.dispatch_id]))
+    await _store(connection, stored, dispatches)
+    await _tell_coordinators(connection, stored)
+    return results
+
+
+def _overtaken(answer: Answer, dispatch: _Locked) -> Verdict | None:
+    """Whether someone else has been given this dispatch since the answer's giver took it."""
+    if answer.attempt is not None:
+        return None if answer.attempt == dispatch.attempt else Verdict.SUPERSEDED
+    if claim_holds(answer.claim_id, dispatch.claim_id, lives=bool(dispatch.claim_lives)):
+        return None
+    return Verdict.HELD_BY_ANOTHER
+
+
+async def _store(
+    connection: Connection,
+    stored: Sequence[tuple[UUID, Answer, Verdict]],
+    dispatches: dict[UUID, _Locked],
+) -> None:
+    if not stored:
+        return
+    shared = {
+        "dispatches": [answer.dispatch_id for _, answer, _ in stored],
+        "referrals": [dispatches[answer.dispatch_id].referral_id for _, answer, _ in stored],
+        "agencies": [answer.actor.party for _, answer, _ in stored],
+        "outcomes": [answer.outcome.value for _, answer, _ in stored],
+        "actors": [answer.actor.name for _, answer, _ in stored],
+    }
+    await connection.execute(
+        _STORE,
+        {
+            **shared,
+            "ids": [response_id for response_id, _, _ in stored],
+            "contents": [answer.content for _, answer, _ in stored],
+            "samenesses": [answer.sameness for _, answer, _ in stored],
+            "flags": [_FLAGS[verdict] for _, _, verdict in stored],
+        },
+    )
+    await connection.execute(
+        _LOG,
+        {
+            **shared,
+            "actions": [f"response.{verdict.value}" for _, _, verdict in stored],
+            "requests": [answer.actor.request_id for _, answer, _ in stored],
+        },
+    )
+    moves = _last_move_of_each(answer for _, answer, verdict in stored if verdict is Verdict.RECORDED)
+    if moves:
+        await connection.execute(
+            _MOVE,
+            {
+                "ids": list(moves),
+                "states": [STATE_OF[outcome].value for outcome in moves.values()],
+                "outcomes": [outcome.value for outcome in moves.values()],
+            },
+        )
+        await inboxes_changed(connection, [dispatches[key].agency for key in moves])
+
+
+async def _tell_coordinators(connection: Connection, stored: Sequence[tuple[UUID, Answer, Verdict]]) -> None:
+    """What was kept as evidence needs a decision; what was answered needs nobody any more."""
+    for verdict, kind in _ALERTS.items():
+        await raise_alerts(connection, kind, [answer.dispatch_id for _, answer, given in stored if given is verdict])
+    settled = [answer.dispatch_id for _, answer, given in stored if given is Verdict.RECORDED]
+    await settle_alerts(connection, settled, [AlertKind.URGENT_UNACKNOWLEDGED, AlertKind.NOTICE_FAILED])
+
+
+def _last_move_of_each(answers: Iterable[Answer]) -> dict[UUID, Outcome]:
+    """A question and then an answer to one dispatch in one call leave it where the last of them leads."""
+    return {answer.dispatch_id: answer.outcome for answer in answers}

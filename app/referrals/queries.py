@@ -1,0 +1,191 @@
+"""Reading referrals: one, a page of them, their responses, their timeline; only what the reader's relation allows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, exists, false, func, select, text, true
+
+from app.access.policy import Action, Relation
+from app.access.principal import Principal
+from app.audit.models import AuditEvent
+from app.db import Connection
+from app.referrals.models import Dispatch, Referral, Response
+from app.referrals.views import document
+
+RESPONSES_READ = "responses.read"
+"""The log's name for an originator reading its answers: a disclosure, and yet no part of the referral's timeline."""
+
+_SETTLED_BEFORE = text("SELECT settled_before()")
+
+
+def visible(principal: Principal, action: Action) -> ColumnElement[bool]:
+    """The condition on `referral` that `action` demands of this caller. Raises `Problem` (403) where it may not."""
+    match principal.relation(action):
+        case Relation.OWN:
+            return Referral.originator == principal.party
+        case Relation.REGION:
+            return Referral.region == principal.party
+        case Relation.ALL:
+            return true()
+        case Relation.ADDRESSED:
+            return exists().where(Dispatch.referral_id == Referral.id, Dispatch.agency == principal.party)
+        case _:
+            return false()
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed to; None leaves a field open. `after` is the id the page before ended with.
+
+    With `updated_since` only what was updated before `settled` is shown (see `settled_before`).
+    """
+
+    state: str | None = None
+    agency: str | None = None
+    updated_since: datetime | None = None
+    settled: datetime | None = None
+    after: UUID | None = None
+    limit: int = 50
+
+
+async def get(connection: Connection, seen: ColumnElement[bool], referral_id: UUID) -> dict[str, Any] | None:
+    """One referral with its dispatches as the contract shows it, or None where it is not there to see."""
+    found = await _described(connection, _select().where(Referral.id == referral_id, seen))
+    return found[0] if found else None
+
+
+async def settled_before(connection: Connection) -> datetime:
+    """The moment before which every change is committed. Ask before reading: a later snapshot holds all of them."""
+    moment: datetime = await connection.scalar(_SETTLED_BEFORE)
+    return moment
+
+
+async def page(connection: Connection, seen: ColumnElement[bool], filters: Filters) -> list[dict[str, Any]]:
+    """One page of referrals, newest first, at most `filters.limit`."""
+    conditions = [seen]
+    if filters.state is not None:
+        conditions.append(Referral.state == filters.state)
+    if filters.agency is not None:
+        conditions.append(exists().where(Dispatch.referral_id == Referral.id, Dispatch.agency == filters.agency))
+    if filters.updated_since is not None:
+        conditions.append(Referral.updated_at >= filters.updated_since)
+    if filters.settled is not None:
+        conditions.append(Referral.updated_at < filters.settled)
+    if filters.after is not None:
+        conditions.append(Referral.id < filters.after)
+    statement = _select().where(*conditions).order_by(Referral.id.desc()).limit(filters.limit)
+    return await _described(connection, statement)
+
+
+async def responses(connection: Connection, referral_id: UUID) -> list[dict[str, Any]]:
+    """The answers to a referral the caller may see, oldest first. Late and conflicting ones are the co-ordinator's."""
+    rows = await connection.execute(
+        select(Response)
+        .with_only_columns(Response.id, Response.dispatch_id, Response.agency, Response.content, Response.recorded_at)
+        .where(Response.referral_id == referral_id, Response.flag.is_(None))
+        .order_by(Response.recorded_at, Response.id)
+    )
+    return [
+        {
+            "id": row.id,
+            "dispatch_id": row.dispatch_id,
+            "agency": row.agency,
+            "recorded_at": row.recorded_at,
+            **document(row.content),
+        }
+        for row in rows
+    ]
+
+
+async def events(connection: Connection, referral_id: UUID) -> list[dict[str, Any]]:
+    """The timeline of a referral the caller may see: what happened to it, in order. Reads of it are not shown."""
+    rows = await connection.execute(
+        select(
+            AuditEvent.id,
+            AuditEvent.at,
+            AuditEvent.action,
+            AuditEvent.party,
+            AuditEvent.dispatch_id,
+            Dispatch.agency,
+            AuditEvent.detail,
+        )
+        .outerjoin(Dispatch, Dispatch.id == AuditEvent.dispatch_id)
+        .where(
+            AuditEvent.referral_id == referral_id,
+            AuditEvent.operation != "consultation",
+            AuditEvent.action != RESPONSES_READ,
+        )
+        .order_by(AuditEvent.id)
+    )
+    return [
+        {
+            "id": row.id,
+            "at": row.at,
+            "event": row.action,
+            "party": row.party,
+            "dispatch_id": row.dispatch_id,
+            "agency": row.agency,
+            "detail": row.detail,
+        }
+        for row in rows
+    ]
+
+
+def _select() -> Select[*tuple[Any, ...]]:
+    return select(
+        Referral.id,
+        Referral.reference,
+        Referral.originator,
+        Referral.state,
+        Referral.created_at,
+        Referral.updated_at,
+        Referral.respond_by,
+        Referral.reason,
+        Referral.content,
+    )
+
+
+async def _described(connection: Connection, statement: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
+    referrals = (await connection.execute(statement)).all()
+    dispatches = await _dispatches(connection, [row.id for row in referrals])
+    return [described(row._asdict(), dispatches.get(row.id, [])) for row in referrals]
+
+
+def described(referral: Mapping[str, Any], dispatches: list[dict[str, Any]]) -> dict[str, Any]:
+    """A referral's row as the contract shows it: its columns, all that was submitted, its dispatches."""
+    columns = {name: value for name, value in referral.items() if name != "content"}
+    return {**columns, **document(referral["content"]), "dispatches": dispatches}
+
+
+async def _dispatches(connection: Connection, referral_ids: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
+    """The dispatches of several referrals by one query, in the order of their making."""
+    if not referral_ids:
+        return {}
+    rows = await connection.execute(
+        select(
+            Dispatch.referral_id,
+            Dispatch.id,
+            Dispatch.agency,
+            Dispatch.round,
+            Dispatch.state,
+            Dispatch.rule,
+            Dispatch.release,
+            Dispatch.reason,
+            Dispatch.gateway,
+            Dispatch.due_at,
+            Dispatch.delivered_at,
+            Dispatch.acknowledged_at,
+            Dispatch.answered_at,
+            Dispatch.outcome,
+        )
+        .where(Dispatch.referral_id == func.any(list(referral_ids)))
+        .order_by(Dispatch.number)
+    )
+    grouped: dict[UUID, list[dict[str, Any]]] = {}
+    for row in rows:
+        described = dict(row._mapping)
+        grouped.setdefault(described.pop("referral_id"), []).append(described)
+    return grouped

@@ -1,0 +1,67 @@
+"""What the clock asks of a dispatch: when to chase, to alert, to call it overdue, to let it expire. Pure.
+
+Chased at half time, and one working day before the end where more than two were given; urgent and unacknowledged after
+30 minutes alerts the co-ordinator (domain.md, section 4).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from app.parties.codes import Priority
+from app.parties.policy import Policy
+from app.referrals.deadlines import due_at, working_days_after, working_days_before
+
+UNACKNOWLEDGED_MINUTES = 30
+"""How long an urgent dispatch may stay unacknowledged before the co-ordinator is alerted."""
+
+
+class Step(StrEnum):
+    """What happens at a moment."""
+
+    CHASE = "chase"
+    ALERT = "alert"  # urgent, and nobody has said that they have it
+    OVERDUE = "overdue"
+    EXPIRE = "expire"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time a dispatch was given, all in UTC."""
+
+    received: datetime
+    due: datetime
+    expires: datetime
+
+
+def span(received: datetime, priority: Priority, policy: Policy) -> Span:
+    """The time given to a dispatch that is received then."""
+    due = due_at(received, priority, policy)
+    return Span(received, due, expiry(due, priority, policy))
+
+
+def expiry(due: datetime, priority: Priority, policy: Policy) -> datetime:
+    """When a dispatch that is due then expires: the due time plus the grace of the agency's policy."""
+    if priority is Priority.URGENT:
+        return due + timedelta(hours=policy.urgent_grace_hours)
+    return working_days_after(due, policy.grace_days, policy.working_days)
+
+
+def steps(given: Span, priority: Priority, policy: Policy) -> list[tuple[datetime, Step]]:
+    """Every moment at which the clock asks something, in order of time."""
+    found = [(given.due, Step.OVERDUE), (given.expires, Step.EXPIRE)]
+    if priority is Priority.URGENT:
+        found.append((given.received + (given.due - given.received) / 2, Step.CHASE))
+        found.append((given.received + timedelta(minutes=UNACKNOWLEDGED_MINUTES), Step.ALERT))
+    else:
+        days = policy.priority_days if priority is Priority.PRIORITY else policy.routine_days
+        found.append((working_days_before(given.due, days - days // 2, policy.working_days), Step.CHASE))
+        if days > 2:
+            found.append((working_days_before(given.due, 1, policy.working_days), Step.CHASE))
+    return sorted((at.astimezone(UTC), step) for at, step in found if at >= given.received)
+
+
+def next_check(schedule: Iterable[tuple[datetime, Step]], after: datetime) -> datetime | None:
+    """The first moment later than `after`, None where the clock asks nothing more."""
+    return min((at for at, _ in schedule if at > after), default=None)

@@ -1,0 +1,129 @@
+"""What a co-ordinator's page shows: the queues, what is held, the referrals in progress, and whether the parts work.
+
+Set-based: eight queries however much there is. Nothing of what was submitted is read: the page names no subject.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+
+from app.db import Connection
+from app.referrals.codes import priority_of
+from app.referrals.heartbeat import Beating, silent_seconds
+from app.referrals.states import FINAL, DispatchState
+from app.reporting.queues import observed
+
+PAGE_SIZE = 20
+HELD_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What part of it: the referrals of a region, or (None) of all; those older than the id `after`, if given."""
+
+    region: str | None
+    after: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """All that one page shows, as it was `at` one time of the database.
+
+    `queues` are the rows of `reporting.queues.observed`; `alerts` counts by `kind` and `agency` what stands. `held` are
+    up to `HELD_SHOWN` + 1 held referrals, oldest first; `referrals` up to `PAGE_SIZE` in progress, newest first, each
+    with its `dispatches`; `following` is the id after which the next page begins. The silences are in seconds, None
+    where a part never completed any work.
+    """
+
+    at: datetime
+    queues: Sequence[dict[str, Any]]
+    alerts: Sequence[dict[str, Any]]
+    held: Sequence[dict[str, Any]]
+    referrals: Sequence[dict[str, Any]]
+    following: UUID | None
+    workers_silent: float | None
+    scheduler_silent: float | None
+
+
+def _of_referrals(condition: str, order: str) -> TextClause:
+    # The states stand as literals, or a generic plan could not use the partial index that holds just these referrals.
+    return text(f"""
+        SELECT referral.id, referral.reference, referral.originator, party.name AS originator_name, referral.state,
+               referral.priority, referral.crime_types, referral.created_at, referral.updated_at, referral.respond_by
+          FROM referral JOIN party ON party.code = referral.originator
+         WHERE {condition}
+         ORDER BY referral.id {order}
+         LIMIT :limit
+    """)  # noqa: S608  both parts are constants of this file
+
+
+_ACTIVE = "referral.state IN ('held', 'accepted', 'in_progress')"
+_BEFORE = "(CAST(:after AS uuid) IS NULL OR referral.id < :after)"
+# One statement for a region and one for all, so that each has a plan of its own.
+_IN_PROGRESS = {
+    True: _of_referrals(f"referral.region = :region AND {_ACTIVE} AND {_BEFORE}", "DESC"),
+    False: _of_referrals(f"{_ACTIVE} AND {_BEFORE}", "DESC"),
+}
+_HELD = {
+    True: _of_referrals("referral.region = :region AND referral.state = 'held'", ""),
+    False: _of_referrals("referral.state = 'held'", ""),
+}
+_DISPATCHES = text("""
+    SELECT number, referral_id, agency, party.name AS agency_name, round, state, rule, dispatch.release, reason, due_at,
+           closed_at, outcome, due_at < now() AS due_has_passed
+      FROM dispatch JOIN party ON party.code = dispatch.agency
+     WHERE referral_id = ANY(CAST(:referrals AS uuid[]))
+     ORDER BY number
+""")
+_ALERTS = text("""
+    SELECT kind, agency, count(*) AS alerts FROM alert
+     WHERE settled_at IS NULL AND (CAST(:region AS text) IS NULL OR region = :region)
+     GROUP BY kind, agency ORDER BY agency
+""")
+_NOW = text("SELECT now()")
+
+
+async def board(connection: Connection, view: View) -> Board:
+    """Everything at once, in the caller's transaction."""
+    rows = await _referrals(connection, _IN_PROGRESS, view, PAGE_SIZE + 1)
+    shown = rows[:PAGE_SIZE]
+    await _add_dispatches(connection, shown)
+    return Board(
+        at=(await connection.execute(_NOW)).scalar_one(),
+        queues=await observed(connection, view.region),
+        alerts=[dict(row._mapping) for row in await connection.execute(_ALERTS, {"region": view.region})],
+        held=await _referrals(connection, _HELD, view, HELD_SHOWN + 1),
+        referrals=shown,
+        following=shown[-1]["id"] if len(rows) > PAGE_SIZE else None,
+        workers_silent=await silent_seconds(connection, Beating.WORKER),
+        scheduler_silent=await silent_seconds(connection, Beating.SCHEDULER),
+    )
+
+
+async def _referrals(
+    connection: Connection, statements: dict[bool, TextClause], view: View, limit: int
+) -> list[dict[str, Any]]:
+    regional = {} if view.region is None else {"region": view.region}
+    position = {"after": view.after} if statements is _IN_PROGRESS else {}
+    rows = await connection.execute(statements[bool(regional)], {**regional, **position, "limit": limit})
+    return [{**row._mapping, "priority": priority_of(row.priority)} for row in rows]
+
+
+async def _add_dispatches(connection: Connection, referrals: Sequence[dict[str, Any]]) -> None:
+    """Give each referral its `dispatches`, in the order of their making, each with whether it is `overdue`."""
+    by_id: dict[UUID, list[dict[str, Any]]] = {referral["id"]: [] for referral in referrals}
+    for row in await connection.execute(_DISPATCHES, {"referrals": list(by_id)}):
+        dispatch = dict(row._mapping)
+        dispatch["overdue"] = dispatch.pop("due_has_passed") and _clock_runs(dispatch["state"])
+        by_id[dispatch.pop("referral_id")].append(dispatch)
+    for referral in referrals:
+        referral["dispatches"] = by_id[referral["id"]]
+
+
+def _clock_runs(state: str) -> bool:
+    """While an agency waits for more information its clock stands (contract)."""
+    return state not in FINAL and state != DispatchState.QUERY

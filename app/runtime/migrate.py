@@ -1,0 +1,61 @@
+"""Bring a database to the newest schema and reference data."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+import migrations
+from app.parties import reference as parties
+from app.routing import reference as routing
+
+_LOCK = 0x6761696E  # "gain": whoever migrates holds this PostgreSQL advisory lock
+
+
+async def migrate(database_url: str, revision: str = "head") -> None:
+    """Apply every migration up to `revision` that the database lacks. Two at once are safe: the second waits."""
+    engine = create_async_engine(database_url, poolclass=pool.NullPool, hide_parameters=True)
+    try:
+        async with engine.connect() as connection:
+            # Of the session, not of a transaction: a migration may need to commit on its way.
+            await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+            await connection.commit()
+            await connection.run_sync(_upgrade, revision)
+            await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+async def prepare(database_url: str) -> None:
+    """What `gain migrate` does: the newest schema, then this program's reference data. Raises `ReferenceDataError`."""
+    await migrate(database_url)
+    engine = create_async_engine(database_url, poolclass=pool.NullPool, hide_parameters=True)
+    try:
+        async with engine.begin() as connection:
+            await seed(connection)
+    finally:
+        await engine.dispose()
+
+
+async def seed(connection: AsyncConnection) -> None:
+    """Load the parties, then the matrix that names them, where newer than what is loaded; in the caller's transaction.
+
+    Raises `ReferenceDataError`.
+    """
+    await parties.seed(connection)
+    await routing.seed(connection)
+
+
+def configuration() -> Config:
+    """Alembic's configuration: the migrations lie in the package `migrations`, in a checkout and in a wheel."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__path__[0])).replace("%", "%%"))
+    return config
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

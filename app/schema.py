@@ -1,0 +1,24 @@
+"""Every table of the broker, so that `Base.metadata` is whole. Migrations and tests import this."""
+
+from app.access import models as access_models
+from app.audit import models as audit_models
+from app.db import Base
+from app.parties import channels as channels_models
+from app.parties import models as parties_models
+from app.referrals import heartbeat as heartbeat_models
+from app.referrals import models as referrals_models
+from app.routing import models as routing_models
+
+metadata = Base.metadata
+"""The metadata of all tables."""
+
+__all__ = [
+    "access_models",
+    "audit_models",
+    "channels_models",
+    "heartbeat_models",
+    "metadata",
+    "parties_models",
+    "referrals_models",
+    "routing_models",
+]

@@ -1,0 +1,160 @@
+"""Every setting of the broker, as one typed object read from `GAIN_*` variables."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The configuration of one process. Each field is the variable `GAIN_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="GAIN_", extra="ignore", secrets_dir=None)
+
+    environment: Literal["development", "production"] = Field(
+        default="development",
+        description="`production` refuses to start with the simulation on.",
+    )
+    data_dir: Path = Field(
+        default=Path(".gain"),
+        description="Folder of the embedded PostgreSQL and Valkey, their logs and the generated secret.",
+    )
+    database_url: str = Field(
+        default="",
+        description="postgresql+asyncpg://… of a real server. Empty: the embedded PostgreSQL under the data directory.",
+    )
+    database_password_file: Path | None = Field(
+        default=None,
+        description="File holding the password for `database_url`, where that names a user and no password.",
+    )
+    broker_url: str = Field(
+        default="",
+        description="redis:// or valkey:// URL of a real broker. Empty: the embedded Valkey. It carries wake-ups only.",
+    )
+    secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Master secret (at least 32 characters) from which the keys for credentials, idempotency and "
+        "cursors are derived. `gain up` generates one in the data directory.",
+    )
+    secret_file: Path | None = Field(
+        default=None, description="File holding the master secret, for Docker and Kubernetes secrets."
+    )
+    host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="TCP port of the gateway; 0 takes a free one.")
+    public_url: str = Field(
+        default="", description="URL under which others reach the gateway; empty: built from host and port."
+    )
+    gateway_processes: int = Field(default=1, ge=1, le=64, description="Gateway processes that share the port.")
+    worker_processes: int = Field(
+        default=2, ge=1, le=64, description="Celery child processes of one worker; two suit two cores."
+    )
+    database_pool: int = Field(
+        default=10, ge=1, le=200, description="Connections a process may hold open; a burst waits, then gets a 503."
+    )
+    database_wait_seconds: float = Field(
+        default=1.5,
+        gt=0,
+        description="Longest wait for a connection before 503: under two seconds, so no client's own timeout is hit.",
+    )
+    body_limit_bytes: int = Field(
+        default=256 * 1024, ge=1024, description="Largest request body; over it 413 (contract: 256 KiB)."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Lowest level logged.")
+    push_hosts: str = Field(
+        default="",
+        description="Hosts that notices may be pushed to, approved by an administrator: names with commas between. "
+        "`name=network` also allows addresses that are not public, such as `hub.example=10.4.0.0/16`. Empty: no push.",
+    )
+    smtp_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Mail server for notices: smtp://user@host:587 (STARTTLS) or smtps://user@host:465. Empty: none.",
+    )
+    smtp_password_file: Path | None = Field(
+        default=None, description="File holding the mail server's password, where `smtp_url` names a user and none."
+    )
+    email_from: str = Field(default="", description="Address that notices by email come from.")
+    notices_per_minute: int = Field(
+        default=600, ge=1, description="Pushed notices an agency gets a minute; urgent ones are not held back."
+    )
+    agency_in_flight: int = Field(default=20, ge=1, description="Calls that one process makes to one agency at once.")
+    simulate: bool = Field(
+        default=False, description="The simulated bodies answer. Off: every body works from its inbox."
+    )
+    simulation_seed: int = Field(default=20151112, description="Seed of the synthetic population and its registers.")
+    simulation_speed: float = Field(
+        default=20_000.0,
+        ge=0,
+        description="How much faster than life the simulated bodies work; 0 means instant. "
+        "Never scales due dates or leases.",
+    )
+
+    @model_validator(mode="after")
+    def _put_password_into_database_url(self) -> Self:
+        """Complete `database_url` from `database_password_file`; raises `SettingsError` where that cannot be read."""
+        target = urlsplit(self.database_url)
+        if self.database_password_file is None or target.username is None or target.password is not None:
+            return self
+        password = quote(_content(self.database_password_file), safe="")
+        user, _, host = target.netloc.rpartition("@")
+        self.database_url = target._replace(netloc=f"{user}:{password}@{host}").geturl()
+        return self
+
+    @model_validator(mode="after")
+    def _production_is_real(self) -> Self:
+        """Raises `SettingsError` where simulated bodies would answer real referrals."""
+        if self.environment == "production" and self.simulate:
+            raise SettingsError("GAIN_ENVIRONMENT=production and GAIN_SIMULATE=true exclude one another; unset one.")
+        return self
+
+    @model_validator(mode="after")
+    def _email_is_whole(self) -> Self:
+        """Raises `SettingsError` where notices would come from nobody."""
+        if self.smtp_url.get_secret_value() and "@" not in self.email_from:
+            raise SettingsError("GAIN_SMTP_URL is set: GAIN_EMAIL_FROM must be the address that notices come from.")
+        return self
+
+    @property
+    def url(self) -> str:
+        """The gateway's base URL as others reach it, without a trailing slash."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    def master_secret(self) -> bytes:
+        """The master secret's bytes; raises `SettingsError` where it is missing or shorter than 32 characters."""
+        text = self.secret.get_secret_value()
+        if self.secret_file is not None:
+            text = _content(self.secret_file)
+        if len(text) < 32:
+            raise SettingsError(
+                "GAIN_SECRET (or GAIN_SECRET_FILE) must hold at least 32 characters; "
+                "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
+        return text.encode()
+
+    def smtp_password(self) -> str:
+        """The password in `smtp_password_file`, empty where none is named; raises `SettingsError`."""
+        return _content(self.smtp_password_file) if self.smtp_password_file else ""
+
+    def broker(self) -> str:
+        """The broker URL as kombu reads it: it knows no `valkey://` scheme, the protocol is the same."""
+        return self.broker_url.replace("valkey://", "redis://", 1).replace("valkeys://", "rediss://", 1)
+
+
+class SettingsError(RuntimeError):
+    """A setting that keeps a process from starting; its text says what to do."""
+
+
+def _content(file: Path) -> str:
+    """The text of a secret's file without its line end; raises `SettingsError`."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}; it must hold a secret this process may read.") from error
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""The door for co-ordinators: queue figures, pages, actions."""

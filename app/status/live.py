@@ -1,0 +1,159 @@
+"""Live pages: one look a second for all that are open in this process, and each is sent the parts that changed."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import orjson
+from fastapi.sse import format_sse_event
+
+from app.access.sessions import in_force
+from app.db import Database, is_away
+from app.logs import logger
+from app.reporting.board import Board, View, board
+from app.status.parts import Painter, database_away
+from app.web.health import Readiness
+
+LOOK_SECONDS = 1.0
+HEARTBEAT_SECONDS = 15.0
+_RETRY_MILLISECONDS = 1000
+_LONGEST_LOOK_SECONDS = 5.0
+
+log = logger()
+
+Parts = Mapping[str, str]
+
+
+class _Follower:
+    """One open page: what it may see, and what the last look found for it."""
+
+    def __init__(self, session: bytes, view: View) -> None:
+        self.session = session
+        self.view = view
+        self.over = False
+        self._found: Parts = {}
+        self._sent: dict[str, str] = {}
+        self._news = asyncio.Event()
+
+    def offer(self, found: Parts) -> None:
+        """The last look found this."""
+        if found != self._found:
+            self._found = found
+            self._news.set()
+
+    def end(self) -> None:
+        """Nothing follows."""
+        self.over = True
+        self._news.set()
+
+    async def changed(self, seconds: float) -> list[str]:
+        """The parts that differ from those sent, as soon as there are any; none after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        self._news.clear()
+        changed = {part: html for part, html in self._found.items() if self._sent.get(part) != html}
+        self._sent |= changed
+        return list(changed.values())
+
+
+class Live:
+    """The open pages of this process. Between looks no page holds a database connection."""
+
+    def __init__(self, database: Database, readiness: Readiness, stopping: asyncio.Event) -> None:
+        self._database = database
+        self._readiness = readiness
+        self._stopping = stopping
+        self._followers: set[_Follower] = set()
+        self._painters: dict[View, Painter] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def open_pages(self) -> int:
+        """How many pages are followed."""
+        return len(self._followers)
+
+    async def stream(self, session: bytes, view: View) -> AsyncIterator[bytes]:
+        """Server-sent events: JSON arrays of HTML elements, first all parts, then those that changed.
+
+        Ends when the session is no longer in force or the gateway stops. Every `HEARTBEAT_SECONDS` without news an
+        empty array tells the page that it is still live: a script is not shown the comments of a stream.
+        """
+        follower = _Follower(session, view)
+        self._join(follower)
+        try:
+            yield format_sse_event(retry=_RETRY_MILLISECONDS)
+            while True:
+                changed = await follower.changed(HEARTBEAT_SECONDS)
+                if follower.over:
+                    return
+                yield format_sse_event(data_str=orjson.dumps(changed).decode())
+        finally:
+            self._followers.discard(follower)
+
+    async def close(self) -> None:
+        """End every stream."""
+        if self._looking is not None:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking
+
+    def _join(self, follower: _Follower) -> None:
+        self._followers.add(follower)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_on())
+
+    async def _look_on(self) -> None:
+        """Look every second while a page is open."""
+        try:
+            while self._followers and not self._stopping.is_set():
+                began = time.monotonic()
+                await self._look()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(began + LOOK_SECONDS - time.monotonic()):
+                        await self._stopping.wait()
+        except Exception as error:
+            # The pages come back in a second and begin a new look; a defect is in the log each time.
+            log.error("the look for the open pages failed", exc_info=error)
+        finally:
+            self._looking = None
+            self._painters = {}
+            for follower in self._followers:
+                follower.end()
+
+    async def _look(self) -> None:
+        followers = list(self._followers)  # a page opened while we look is of the next look
+        report = asyncio.create_task(self._readiness.report())
+        try:
+            async with asyncio.timeout(_LONGEST_LOOK_SECONDS):
+                valid, boards = await self._read(followers)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            told = database_away()
+            for follower in followers:
+                follower.offer(told)
+            return
+        broker_ok = (await report).checks.get("broker") == "ok"
+        found = await self._paint(boards, broker_ok=broker_ok)
+        for follower in followers:
+            if follower.session in valid:
+                follower.offer(found[follower.view])
+            else:
+                follower.end()
+
+    async def _paint(self, boards: Mapping[View, Board], *, broker_ok: bool) -> dict[View, Parts]:
+        self._painters = {view: self._painters.get(view) or Painter(view) for view in boards}
+        # In a thread: when much has changed at once, painting takes longer than other requests should wait.
+        return {
+            view: await asyncio.to_thread(self._painters[view].paint, read, broker_ok=broker_ok)
+            for view, read in boards.items()
+        }
+
+    async def _read(self, followers: Sequence[_Follower]) -> tuple[set[bytes], dict[View, Board]]:
+        """The sessions still in force, and one board for each view however many pages show it."""
+        views = {follower.view for follower in followers}
+        async with self._database.transaction() as connection:
+            valid = await in_force(connection, {follower.session for follower in followers})
+            return valid, {view: await board(connection, view) for view in views}

@@ -1,0 +1,143 @@
+"""The page in parts: each an HTML element with an id, so that a live page replaces only what changed."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from app.referrals.states import FINAL, DispatchState, Outcome
+from app.reporting.board import Board, View
+from app.status.concerns import concerns, is_healthy
+from app.web import cursor as cursors
+from app.web import pages
+from app.web.words import age, ago, away, counted, length
+
+pages.add_templates(Path(__file__).parent / "templates")
+
+_UNANSWERED = [state for state in DispatchState if state in FINAL and state is not DispatchState.ANSWERED]
+_UNANSWERED = [state for state in DispatchState if state in FINAL and state is not DispatchState.ANSWERED]
+_FIGURES = ("held", "queued", "delivered", "acknowledged", "query", "answered_today", "overdue")
+
+
+class Painter:
+    """Makes the parts of one view, anew only where the facts or the words changed. For one look at a time."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._made: dict[str, tuple[dict[str, Any], Markup]] = {}
+
+    def paint(self, board: Board, *, broker_ok: bool) -> dict[str, Markup]:
+        """Every part by its id: `concerns`, `system`, `queue-total`, `queue-…` by agency, `referrals`, `referral-…`.
+
+        `referrals` holds an empty place for each referral's part, to be filled with it.
+        """
+        contexts: dict[str, tuple[str, dict[str, Any]]] = {
+            "concerns": ("concerns.html", {"concerns": concerns(board, broker_ok=broker_ok)}),
+            "system": ("system.html", {"system": _system(board, broker_ok=broker_ok)}),
+            "queue-total": ("queue_total.html", {"total": _total(board.queues)}),
+            "referrals": ("referrals.html", _list(self._view, board)),
+        }
+        for queue in board.queues:
+            contexts[f"queue-{queue['agency']}"] = "queue.html", {"queue": _queue(queue, board.at)}
+        for referral in board.referrals:
+            contexts[f"referral-{referral['id']}"] = "referral.html", {"referral": _referral(referral, board.at)}
+        self._made = {part: (context, self._text(part, name, context)) for part, (name, context) in contexts.items()}
+        return {part: html for part, (_, html) in self._made.items()}
+
+    def _text(self, part: str, template: str, context: dict[str, Any]) -> Markup:
+        before = self._made.get(part)
+        return before[1] if before and before[0] == context else pages.text(template, **context)
+
+
+def fill(view: View, board: Board, painted: Mapping[str, Markup]) -> Markup:
+    """The list of referrals with its parts in their places."""
+    return pages.text("referrals.html", **{**_list(view, board), "filled": painted})
+
+
+def position_of(view: View) -> tuple[str, str]:
+    """What a cursor of the referrals is good for."""
+    return "status", view.region or ""
+
+
+def database_away() -> dict[str, Markup]:
+    """The part that says why nothing moves."""
+    told = [(False, "The database does not answer: what is shown here may be out of date.")]
+    return {"system": pages.text("system.html", system=told)}
+
+
+def tally(dispatches: Sequence[Mapping[str, Any]]) -> str:
+    """How far a referral is, in words: `22 asked: 14 answered (5 hits), 1 declined, 7 open (2 overdue)`."""
+    if not dispatches:
+        return "Nobody is asked yet"
+    states = Counter(dispatch["state"] for dispatch in dispatches)
+    hits = sum(dispatch["outcome"] == Outcome.HIT for dispatch in dispatches)
+    overdue = sum(dispatch["overdue"] for dispatch in dispatches)
+    told = []
+    if answered := states[DispatchState.ANSWERED]:
+        told.append(f"{answered} answered ({counted(hits, 'hit')})")
+    told += [f"{states[state]} {state}" for state in _UNANSWERED if states[state]]
+    if still_open := sum(number for state, number in states.items() if state not in FINAL):
+        told.append(f"{still_open} open ({overdue} overdue)" if overdue else f"{still_open} open")
+    return f"{len(dispatches)} asked: {', '.join(told)}"
+
+
+def _list(view: View, board: Board) -> dict[str, Any]:
+    following = None if board.following is None else cursors.encode(position_of(view), [str(board.following)])
+    return {
+        "ids": [referral["id"] for referral in board.referrals],
+        "filled": None,
+        "older": view.after is not None,
+        "next_page": following and f"/?cursor={following}",
+    }
+
+
+def _queue(queue: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """What its row shows, the ages in words: as seconds they would change with every look."""
+    oldest, seen = queue["oldest"], queue["last_seen_at"]
+    return {
+        **{name: queue[name] for name in ("agency", "name", "health", "oldest", *_FIGURES)},
+        "age": oldest and age(oldest, now),
+        # An agency that polls is seen every few seconds: the row need not change as often.
+        "seen": seen and ago(seen, now),
+        "seen_at": seen and seen.replace(second=0, microsecond=0),
+    }
+
+
+def _referral(referral: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """What its part shows, with the times in words."""
+    dispatches = referral["dispatches"]
+    return {
+        **referral,
+        "tally": tally(dispatches),
+        "submitted": ago(referral["created_at"], now),
+        "due": away(referral["respond_by"], now),
+        "dispatches": [{**dispatch, "when": _when(dispatch, now)} for dispatch in dispatches],
+    }
+
+
+def _when(dispatch: Mapping[str, Any], now: datetime) -> str:
+    closed = dispatch["closed_at"]
+    return ago(closed, now) if closed else away(dispatch["due_at"], now)
+
+
+def _system(board: Board, *, broker_ok: bool) -> list[tuple[bool, str]]:
+    """Of each part, whether it works, and that in a sentence."""
+    workers, scheduler = board.workers_silent, board.scheduler_silent
+    return [
+        (is_healthy(workers), f"Workers last finished work {_silence(workers)}."),
+        (is_healthy(scheduler), f"Scheduler last looked for work {_silence(scheduler)}."),
+        (broker_ok, "Message broker answers." if broker_ok else "Message broker does not answer."),
+    ]
+
+
+def _silence(seconds: float | None) -> str:
+    if seconds is None:
+        return "never"
+    return "a few seconds ago" if seconds < 10 else f"{length(seconds)} ago"
+
+
+def _total(queues: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {figure: sum(queue[figure] for queue in queues) for figure in _FIGURES}

@@ -1,0 +1,133 @@
+"""What every request has: an id, an answer whatever happens, security headers, a log line, a measured time."""
+
+import re
+import time
+
+import uuid_utils
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import metrics
+from app.errors import INTERNAL
+from app.logs import logger, request_id
+from app.web import problems
+
+CLIENT_GONE = 499
+"""Logged as the status of a request whose client went away before it was read; nothing is answered."""
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+_HEADERS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+_NOT_STORED = (b"cache-control", b"no-store")
+_REVALIDATED = (b"cache-control", b"no-cache")
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
+_QUIET_ROUTES = ("/health", "/metrics")
+
+log = logger()
+
+
+class Envelope:
+    """ASGI middleware around all routes. An error that nobody handled becomes 500, or 503 if the database is away."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        token = request_id.set(_id_of(scope))
+        try:
+            await _Exchange(scope, receive, send).run(self.app)
+        finally:
+            request_id.reset(token)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._started_at = time.perf_counter()
+        self._status = 0
+
+    async def run(self, app: ASGIApp) -> None:
+        try:
+            await app(self._scope, self._receive, self.send)
+        except ClientDisconnect:
+            self._status = self._status or CLIENT_GONE
+        except Exception as error:
+            await self._answer_error(error)
+        finally:
+            self._tell()
+
+    async def send(self, message: Message) -> None:
+        """Pass the answer on with the headers that every answer has; what a route has set itself stands."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = list(message.get("headers", ()))
+            present = {name.lower() for name, _value in headers}
+            caching = _REVALIDATED if self._scope["path"].startswith("/static/") else _NOT_STORED
+            headers += [header for header in (*_HEADERS, caching) if header[0] not in present]
+            headers.append((b"x-request-id", request_id.get().encode()))
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def _answer_error(self, error: Exception) -> None:
+        problem = problems.of_error(error)
+        tell = log.error if problem.kind is INTERNAL else log.warning
+        tell("request failed", problem=problem.kind.slug, exc_info=error)
+        if self._status:
+            # Half an answer is under way: only breaking the connection off tells the client so.
+            raise error
+        await problems.answer(problem, self._scope)(self._scope, self._receive, self.send)
+
+    def _tell(self) -> None:
+        seconds = time.perf_counter() - self._started_at
+        method, route = self._scope["method"], _route(self._scope)
+        metrics.request_done(method, route, self._status, seconds)
+        tell = log.debug if route.startswith(_QUIET_ROUTES) else log.info
+        facts = {"method": method, "route": route, "status": self._status, "ms": round(seconds * 1000, 2)}
+        if slug := self._scope.get(problems.SLUG_IN_SCOPE):
+            facts["problem"] = slug
+        tell("request", **facts)
+
+
+def _id_of(scope: Scope) -> str:
+    """The caller's `X-Request-Id` where it is a sane one, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return str(value, "ascii")
+    return str(uuid_utils.uuid7())
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that answered: a path can hold ids, a query anything."""
+    # A route of an included router knows its whole path only through this context (FastAPI 0.165, fastapi/routing.py).
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    path = getattr(context, "path_format", "") or getattr(scope.get("route"), "path_format", "")
+    if path:
+        return str(path)
+    return str(scope.get("root_path") or "mounted") if "endpoint" in scope else "unmatched"

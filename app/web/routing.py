@@ -1,0 +1,62 @@
+"""The route that every door's JSON goes through: credential, then the body, then its strict parse, then validation.
+
+FastAPI alone parses the body before any dependency runs, so a bad body without a credential would get 422 and not 401.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response, params
+from fastapi.routing import APIRoute
+
+from app.errors import MEDIA_TYPE, NOT_JSON, Problem
+from app.web import strict_json
+
+
+class StrictRequest(Request):
+    """A request whose `json()` takes strict JSON only: `Problem` with 400 for other text, 415 for other types."""
+
+    async def json(self) -> Any:
+        """The parsed body, the same object at each call."""
+        if not hasattr(self, "_json"):
+            body = await self.body()
+            if not _is_json(self.headers.get("content-type", "")):
+                raise Problem(MEDIA_TYPE)
+            try:
+                self._json = strict_json.parse(body)
+            except strict_json.NotJson as error:
+                raise Problem(NOT_JSON, f"{error.reason} {NOT_JSON.advice}") from None
+        return self._json
+
+
+class StrictRoute(APIRoute):
+    """A route that asks `before_body` first and reads the body strictly. An empty body is left to validation (422)."""
+
+    async def before_body(self, request: StrictRequest) -> None:
+        """Runs before the body is read: authenticate and authorise here; raise `Problem` to refuse."""
+
+    async def shortcut(self, request: StrictRequest) -> Response | None:
+        """Runs next: an answer that needs neither the body nor validated parameters, or None to go on to those."""
+        return None
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler behind the hook; it finds the body and its JSON already read."""
+        handle = super().get_route_handler()
+        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
+
+        async def strict(request: Request) -> Response:
+            request = StrictRequest(request.scope, request.receive)
+            await self.before_body(request)
+            answer = await self.shortcut(request)
+            if answer is not None:
+                return answer
+            if takes_json and await request.body():
+                await request.json()
+            return await handle(request)
+
+        return strict
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
