@@ -1,0 +1,1 @@
+"""The Celery tasks, each "run this batch", and the scheduler that wakes them."""
