@@ -1,0 +1,91 @@
+"""A gateway as a process of its own, with its log in a file: what only a real server and a real log can show."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from app.access import keys as api_keys
+from app.access.policy import Role
+from app.crypto.keys import Keys
+from app.db import Database
+from app.settings import Settings
+from tests.conftest import _TEMPLATE, SECRET, _administer, _database
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A gateway process: where it is, its database, and what it has logged so far."""
+
+    url: str
+    database_url: str
+    log: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every complete line of the log."""
+        return [
+            json.loads(line)
+            for line in self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
+
+    def database(self) -> Database:
+        """The gateway's database, opened for the caller's event loop."""
+        return Database(Settings(database_url=self.database_url, secret=SecretStr(SECRET), database_pool=2))
+
+    def key(self, party: str, role: Role | None = None) -> str:
+        """A new key of a party."""
+
+        async def issue() -> str:
+            database = self.database()
+            try:
+                async with database.transaction() as connection:
+                    return await api_keys.issue(connection, Keys(SECRET.encode()), party, role)
+            finally:
+                await database.close()
+
+        return asyncio.run(issue())
+
+
+@pytest.fixture(scope="module")
+def served(postgres: str, valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One gateway process for a module, on a database of its own."""
+    folder = tmp_path_factory.mktemp("gateway")
+    name = f"served_{os.getpid()}_{folder.name.replace('-', '_')}"
+    asyncio.run(_administer(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GAIN_DATABASE_URL": _database(postgres, name),
+        "GAIN_BROKER_URL": valkey,
+        "GAIN_SECRET": SECRET,
+        "GAIN_LISTEN_FD": str(listener.fileno()),
+        "GAIN_LOG_LEVEL": "DEBUG",
+    }
+    log = folder / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve"],
+            cwd=ROOT,
+            env=environment,
+            stderr=stderr,
+            pass_fds=[listener.fileno()],
+        )
+    try:
+        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", environment["GAIN_DATABASE_URL"], log)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+        listener.close()
+    asyncio.run(_administer(postgres, f"DROP DATABASE {name} WITH (FORCE)"))

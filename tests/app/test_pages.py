@@ -1,0 +1,249 @@
+"""The first page and the way to it, through HTTP with the database."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.access.attempts import Attempts
+from app.access.policy import Role
+from app.db import Database
+from app.referrals.heartbeat import Beating, beat
+from app.web.envelope import CONTENT_SECURITY_POLICY
+from tests.conftest import HIT, Cast, Workers, referral
+
+OWN = {"Origin": "http://gain.test"}
+
+
+async def signed_in(cast: Cast, party: str, role: Role | None = None) -> httpx.AsyncClient:
+    """A browser of this party, just signed in."""
+    browser = cast.client(OWN)
+    answer = await browser.post("/sign-in", data={"key": await cast.key(party, role)})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    return browser
+
+
+async def submitted(cast: Cast, party: str, **changes: Any) -> str:
+    """The reference of a referral just accepted."""
+    answer = await (await cast.play(party)).post("/v1/referrals", json=referral(**changes))
+    assert answer.status_code == 201, answer.text
+    reference: str = answer.json()["reference"]
+    return reference
+
+
+async def logged(database: Database) -> Sequence[tuple[str, str]]:
+    """Who did what, in order, of what concerns the pages."""
+    async with database.transaction() as connection:
+        rows = await connection.execute(
+            text("SELECT action, party FROM audit_event WHERE action ~ '^(session|status_page)' ORDER BY id")
+        )
+        return [(row.action, row.party) for row in rows]
+
+
+async def test_a_coordinator_signs_in_with_a_key_sees_the_page_and_signs_out(cast: Cast, database: Database) -> None:
+    browser = cast.client(OWN)
+    assert (await browser.get("/")).headers["location"] == "/sign-in"
+    form = await browser.get("/sign-in")
+    assert 'type="password"' in form.text
+    assert 'autocomplete="off"' in form.text
+
+    answer = await browser.post("/sign-in", data={"key": f" {await cast.key('TARIAN')}\n"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+
+    page = await browser.get("/")
+    assert page.status_code == 200
+    assert "What needs you now" in page.text
+    assert page.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert page.headers["cache-control"] == "no-store"
+    assert not re.search(r"<script>|<style|\sstyle=|\son[a-z]+=|https?://", page.text)
+
+    kept = dict(browser.cookies)
+    assert (await browser.post("/sign-out")).headers["location"] == "/sign-in"
+    browser.cookies.update(kept)
+    assert (await browser.get("/")).headers["location"] == "/sign-in"  # the session is over, not only forgotten
+    assert await logged(database) == [
+        ("session.opened", "TARIAN"),
+        ("status_page.read", "TARIAN"),
+        ("session.closed", "TARIAN"),
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "gain_dev_wrong", "gain_dev_0123456789ab_0123456789abcdef0123456789abcdef_000000"])
+async def test_a_wrong_key_gets_the_form_again_and_is_logged_without_the_key(
+    cast: Cast, database: Database, key: str
+) -> None:
+    browser = cast.client(OWN)
+    answer = await browser.post("/sign-in", data={"key": key})
+    assert answer.status_code == 401
+    assert "This key is not known" in answer.text
+    assert "set-cookie" not in answer.headers
+    assert await logged(database) == [("session.refused", "unknown")]
+    if key:
+        async with database.transaction() as connection:
+            rows = await connection.scalars(text("SELECT CAST(audit_event AS text) FROM audit_event"))
+            assert not any(key in row for row in rows)
+        assert key not in answer.text
+
+
+@pytest.mark.parametrize("party", ["SWP", "HMRC"])
+async def test_a_key_of_another_role_is_told_whom_the_page_is_for(cast: Cast, database: Database, party: str) -> None:
+    answer = await cast.client(OWN).post("/sign-in", data={"key": await cast.key(party)})
+    assert answer.status_code == 403
+    assert "This page is for co-ordinators" in answer.text
+    assert "set-cookie" not in answer.headers
+    assert await logged(database) == [("session.refused", party)]
+
+
+async def test_keys_cannot_be_tried_out_at_speed(cast: Cast) -> None:
+    browser = cast.client(OWN)
+    answers = [await browser.post("/sign-in", data={"key": "guess"}) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+    assert (await browser.post("/sign-in", data={"key": await cast.key("TARIAN")})).status_code == 429
+
+
+def test_attempts_count_for_a_minute_and_for_one_address() -> None:
+    now = 0.0
+    attempts = Attempts(limit=2, seconds=60, clock=lambda: now)
+    assert [attempts.wait("a"), attempts.wait("a"), attempts.wait("b")] == [0, 0, 0]
+    now = 20.0
+    assert attempts.wait("a") == 40
+    now = 61.0
+    assert attempts.wait("a") == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://elsewhere.test"},
+        {"Origin": "null"},
+        {},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://gain.test", "Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_a_form_on_another_site_can_neither_sign_in_nor_out(
+    cast: Cast, database: Database, headers: dict[str, str]
+) -> None:
+    browser = await signed_in(cast, "TARIAN")
+    cookies = dict(browser.cookies)
+    elsewhere = cast.client(headers)
+    elsewhere.cookies.update(cookies)
+    for path in ("/sign-out", "/sign-in"):
+        answer = await elsewhere.post(path, data={"key": await cast.key("GAIN", Role.NATIONAL)})
+        assert answer.status_code == 403
+        assert "<h1>This did not come from one of our pages</h1>" in answer.text
+    assert (await browser.get("/")).status_code == 200
+    assert [action for action, _ in await logged(database)] == ["session.opened", "status_page.read"]
+
+
+async def test_the_browsers_word_that_it_is_the_same_origin_is_enough(cast: Cast) -> None:
+    browser = cast.client({"Sec-Fetch-Site": "same-origin", "Origin": "null"})
+    assert (await browser.post("/sign-in", data={"key": await cast.key("TARIAN")})).status_code == 303
+
+
+async def test_a_coordinator_sees_its_region_and_the_national_one_everything(cast: Cast, workers: Workers) -> None:
+    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP")
+    await workers.run()
+    tarian = (await (await signed_in(cast, "TARIAN")).get("/")).text
+    assert welsh in tarian
+    assert english not in tarian
+    national = (await (await signed_in(cast, "GAIN", Role.NATIONAL)).get("/")).text
+    assert welsh in national
+    assert english in national
+    assert national.index(english) < national.index(welsh)  # newest first
+
+
+async def test_the_page_shows_every_dispatch_with_its_state_and_why_but_nobodys_name(
+    cast: Cast, workers: Workers
+) -> None:
+    await submitted(cast, "SWP")
+    await workers.run()
+    agency = await cast.play("HMRC")
+    [item] = (await agency.get("/v1/inbox")).json()["items"]
+    assert (await agency.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
+    page = (await (await signed_in(cast, "TARIAN")).get("/")).text
+    assert "2 asked: 1 answered (1 hit), 1 open" in page
+    assert re.search(r"HMRC</abbr></th>\s*<td><span class=\"state answered\">Answered", page)
+    assert re.search(r"EA</abbr></th>\s*<td><span class=\"state queued\">Queued", page)
+    assert "Named by the originator" in page
+    row = page[page.index('<tr id="queue-HMRC"') :]
+    figures = re.findall(r'<td class="number[^"]*">(\d+)</td>', row)[:7]
+    assert figures == [
+        "0",
+        "0",
+        "0",
+        "0",
+        "0",
+        "1",
+        "0",
+    ]  # held, queued, delivered, acknowledged, query, answered, overdue
+    assert not any(word in page for word in ("Quill", "CX14 ABC", "Mynydd", "SWP/2026/991", "grey van"))
+
+
+async def test_what_is_overdue_or_held_stands_before_everything_else(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    await submitted(cast, "SWP", addressees=["EA", "SMARTWATER"])
+    await workers.run()
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE dispatch SET due_at = now() - interval '50 hours' WHERE agency = 'EA'"))
+    page = (await (await signed_in(cast, "TARIAN")).get("/")).text
+    above = page[: page.index("Queues</h2>")]
+    assert "1 answer is overdue; the oldest was due 2 days ago." in above
+    assert "1 item is held back from the agency until released." in above
+    assert "No scheduler leads" in above  # true of this test: nothing beats
+    assert "Nothing needs you now" not in page
+
+
+async def test_while_all_is_well_the_page_says_so(cast: Cast, workers: Workers, database: Database) -> None:
+    await submitted(cast, "SWP")
+    await workers.run()
+    async with database.transaction() as connection:
+        await beat(connection, Beating.WORKER)
+        await beat(connection, Beating.SCHEDULER)
+    page = (await (await signed_in(cast, "TARIAN")).get("/")).text
+    assert "Nothing needs you now" in page
+    assert "Workers last finished work a few seconds ago." in page
+    assert "Message broker answers." in page
+
+
+async def test_the_referrals_are_paged_without_a_gap(cast: Cast, workers: Workers) -> None:
+    client = await cast.play("SWP")
+    sent = [(await client.post("/v1/referrals", json=referral())).json()["reference"] for _ in range(25)]
+    await workers.run()
+    browser = await signed_in(cast, "TARIAN")
+    first = (await browser.get("/")).text
+    following = re.search(r'href="(/\?cursor=[^"]+)" rel="next"', first)
+    assert following
+    second = (await browser.get(following[1])).text
+    shown = [re.findall(r"<h3[^>]*>(GAIN-[0-9-]+)", page) for page in (first, second)]
+    assert shown[0] + shown[1] == sent[::-1]
+    assert len(shown[0]) == 20
+    assert 'rel="next"' not in second
+    assert "Newest referrals" in second
+    stranger = await signed_in(cast, "GAIN", Role.NATIONAL)
+    refused = await stranger.get(following[1])
+    assert refused.status_code == 400
+    assert "<h1>The cursor is not one of ours</h1>" in refused.text
+
+
+async def test_a_revoked_key_ends_its_sessions(cast: Cast, database: Database) -> None:
+    browser = await signed_in(cast, "TARIAN")
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE api_key SET revoked_at = now()"))
+    assert (await browser.get("/")).headers["location"] == "/sign-in"
+    assert (await browser.get("/live")).headers["location"] == "/sign-in"
+
+
+async def test_no_page_without_a_session_and_none_by_an_api_key(cast: Cast) -> None:
+    for path in ("/", "/live"):
+        for client in (cast.client({}), cast.client({"Cookie": "gain=made-up"}), await cast.play("TARIAN")):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")

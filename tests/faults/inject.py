@@ -1,0 +1,206 @@
+"""Faults put into a part from outside, before it starts: the product has no hook for them.
+
+They are driven by files in a control folder, so that a test switches them on and off while the system runs:
+
+- `<point>.<n>`: the process that next reaches the point takes the file away and gets the signal whose number is in it;
+- `agency`: how the simulated bodies behave (`BEHAVIOURS`); each call is written to `calls`;
+- `clock`: seconds by which the process's clock is wrong.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from random import choice, random
+from typing import Any
+
+VARIABLE = "FAULTS_FOLDER"
+LEASE, RETRY = "FAULTS_LEASE_SECONDS", "FAULTS_RETRY_SECONDS"
+
+WORKER_POINTS = (
+    "fanning-out",  # dispatches inserted, not committed
+    "fanned-out",  # committed
+    "claimed",  # the claim committed, nothing called
+    "called",  # the agency has answered, nothing is recorded
+    "recording",  # the answer stored, not committed
+    "recorded",  # committed
+)
+GATEWAY_POINTS = (
+    "storing",  # the referral inserted, not committed
+    "stored",  # committed, not answered
+    "answering",  # an agency's answer stored, not committed
+    "answered",  # committed, not answered
+)
+
+_GARBAGE: tuple[Any, ...] = (
+    None,
+    [],
+    "hit",
+    {},
+    {"outcome": "perhaps"},
+    {"outcome": "hit", "summary": "x" * 5_000_000},
+    {"outcome": "no_hit", "summary": "a NUL \x00 and a lone surrogate \ud800"},
+    {"outcome": "no_hit", "summary": float("nan")},
+    {"outcome": "no_hit", "nobody": "asked for this"},
+)
+
+
+def _raising(*errors: BaseException) -> Any:
+    raise choice(errors)
+
+
+def _babbling() -> Any:
+    from workers.adapters.contract import Answered
+
+    return Answered(choice(_GARBAGE))
+
+
+def _refusing() -> Any:
+    from workers.adapters.contract import TransportError
+
+    raise TransportError("500 from the agency's system")
+
+
+def _putting_off() -> Any:
+    from workers.adapters.contract import Later
+
+    return Later(choice([float("-inf"), -1.0, 0.0, 0.01]))
+
+
+BEHAVIOURS: Mapping[str, Callable[[], Any]] = {
+    "babbling": _babbling,
+    "refusing": _refusing,
+    "raising": lambda: _raising(RuntimeError("Quill"), KeyError("Quill"), ConnectionResetError(), TimeoutError()),
+    "cancelling": lambda: _raising(asyncio.CancelledError()),
+    "putting-off": _putting_off,
+    "senseless": lambda: choice([None, 7, "Answered", {"outcome": "hit"}]),
+}
+"""What a body does instead of answering. Beside these there are `well` and `slow SECONDS`."""
+
+_SHARE = 0.7  # a body that misbehaves has its good moments
+_AFTER = "faults.after"
+
+
+def apply(command: str) -> None:
+    """Put the faults into this process, which is about to run `gain <command>`."""
+    folder = Path(os.environ[VARIABLE])
+    _shift_clock(folder)
+    _hurry()
+    if command == "serve":
+        _gateway(folder)
+    else:
+        _worker(folder)
+
+
+def _meet(folder: Path, point: str) -> None:
+    for token in sorted(folder.glob(f"{point}.*")):
+        with suppress(FileNotFoundError):  # another process was faster: that one dies
+            number = int(token.read_text())
+            token.unlink()
+            os.kill(os.getpid(), number)
+            return
+
+
+def _meeting(folder: Path, owner: Any, name: str, *, inside: str, after: str) -> None:
+    """Have a verb meet the point `inside` when its statements are done, and `after` when they are committed."""
+    verb: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+    @wraps(verb)
+    async def meeting(connection: Any, *arguments: Any) -> Any:
+        result = await verb(connection, *arguments)
+        if all(arguments):  # one of them is the list of what to do: for an empty one nothing was done
+            _meet(folder, inside)
+            connection.info[_AFTER] = after
+        return result
+
+    setattr(owner, name, meeting)
+
+
+def _meeting_after_commit(folder: Path, database: Any) -> None:
+    transaction: Callable[..., AbstractAsyncContextManager[Any]] = database.transaction
+
+    @asynccontextmanager
+    async def meeting(self: Any) -> AsyncIterator[Any]:
+        async with transaction(self) as connection:
+            yield connection
+            point = connection.info.pop(_AFTER, None)
+        if point is not None:
+            _meet(folder, point)
+
+    database.transaction = meeting
+
+
+def _worker(folder: Path) -> None:
+    from app.db import Database
+    from app.referrals import lifecycle
+    from workers.adapters.simulated import SimulatedAdapter
+
+    _meeting(folder, lifecycle, "open_dispatches", inside="fanning-out", after="fanned-out")
+    _meeting(folder, lifecycle, "record_answers", inside="recording", after="recorded")
+    _meeting_after_commit(folder, Database)
+    _misbehaving(folder, SimulatedAdapter)
+
+
+def _gateway(folder: Path) -> None:
+    from app.db import Database
+    from app.intake import coalescer
+    from app.referrals import lifecycle
+
+    _meeting(folder, coalescer, "accept", inside="storing", after="stored")
+    _meeting(folder, lifecycle, "record_answers", inside="answering", after="answered")
+    _meeting_after_commit(folder, Database)
+
+
+def _shift_clock(folder: Path) -> None:
+    from app import clock
+
+    def wrong() -> datetime:
+        with suppress(FileNotFoundError):
+            return datetime.now(UTC) + timedelta(seconds=float((folder / "clock").read_text()))
+        return datetime.now(UTC)
+
+    clock.now = wrong
+
+
+def _hurry() -> None:
+    """Shorten what a fault test would otherwise have to wait for."""
+    from app.referrals import delivery
+    from workers import circuits
+
+    lease, retry = os.environ.get(LEASE), os.environ.get(RETRY)
+    shortened: Any = delivery
+    if lease is not None:
+        shortened.LEASE_SECONDS = float(lease)
+    if retry is not None:
+        shortened.RETRY_SECONDS = (float(retry),) * len(delivery.RETRY_SECONDS)
+        circuits.OPEN_SECONDS = circuits.LONGEST_SECONDS = float(retry)
+
+
+def _misbehaving(folder: Path, adapter: Any) -> None:
+    deliver: Callable[..., Awaitable[Any]] = adapter.deliver
+
+    async def misbehaving(self: Any, envelope: Any) -> Any:
+        _meet(folder, "claimed")
+        behaviour = _behaviour(folder)
+        with (folder / "calls").open("a") as calls:
+            calls.write(f"{json.dumps([str(envelope.dispatch_id), envelope.attempt, behaviour])}\n")
+        kind, _, seconds = behaviour.partition(" ")
+        if kind == "slow":
+            await asyncio.sleep(float(seconds))
+        elif kind != "well" and random() < _SHARE:
+            return BEHAVIOURS[kind]()
+        result = await deliver(self, envelope)
+        _meet(folder, "called")
+        return result
+
+    adapter.deliver = misbehaving
+
+
+def _behaviour(folder: Path) -> str:
+    with suppress(FileNotFoundError):
+        return (folder / "agency").read_text().strip() or "well"
+    return "well"

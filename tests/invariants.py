@@ -1,0 +1,175 @@
+"""What must hold in the database whatever happened (design, section 5), as queries that must find nothing."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.db import Connection
+from app.referrals.states import FINAL, OPEN
+
+# ruff: noqa: S608  the statements are made of other statements, all of them here
+
+_STATES = {"open": sorted(OPEN), "final": sorted(FINAL)}
+
+_ENDINGS = """
+    SELECT dispatch_id, id FROM audit_event
+     WHERE action IN ('dispatch.cancelled', 'dispatch.undeliverable', 'dispatch.expired')
+        OR (action = 'response.recorded' AND detail ->> 'outcome' <> 'more_information')
+"""
+
+INVARIANTS: Mapping[str, str] = {
+    "I1 a key stands for a referral that is there": """
+        SELECT party, referral_id FROM submission
+         WHERE NOT EXISTS (SELECT FROM referral WHERE referral.id = submission.referral_id)
+    """,
+    "I2 one dispatch for each referral, addressee and round": """
+        SELECT referral_id, agency, round FROM dispatch GROUP BY 1, 2, 3 HAVING count(*) > 1
+    """,
+    "I2 at most one of an addressee's dispatches is open": """
+        SELECT referral_id, agency FROM dispatch WHERE state = ANY(:open) GROUP BY 1, 2 HAVING count(*) > 1
+    """,
+    "I2 rounds are without gaps": """
+        SELECT referral_id, agency FROM dispatch GROUP BY 1, 2 HAVING max(round) <> count(*) OR min(round) <> 1
+    """,
+    "I3 what is final has an end, and nothing is to be done about it": """
+        SELECT id, state FROM dispatch
+         WHERE state = ANY(:final) AND (closed_at IS NULL OR due_delivery_at IS NOT NULL OR next_check_at IS NOT NULL)
+    """,
+    "I3 what is open has no end": """
+        SELECT id, state FROM dispatch
+         WHERE state = ANY(:open) AND (closed_at IS NOT NULL OR answered_at IS NOT NULL OR outcome IS NOT NULL)
+    """,
+    "I3 a referral's count of open dispatches is right": """
+        SELECT referral.id, referral.state, referral.open_dispatches FROM referral
+         WHERE open_dispatches <> (SELECT count(*) FROM dispatch
+                                    WHERE dispatch.referral_id = referral.id AND dispatch.state = ANY(:open))
+    """,
+    "I3 a referral is in progress while a dispatch is open, and completed when none is": """
+        SELECT id, state, open_dispatches FROM referral
+         WHERE state = 'in_progress' AND open_dispatches = 0
+            OR state IN ('completed', 'cancelled', 'rejected', 'accepted') AND open_dispatches <> 0
+    """,
+    "I3 what is final ended once, what is open never": f"""
+        SELECT id, state, ends FROM dispatch LEFT JOIN (
+               SELECT dispatch_id, count(*) AS ends FROM ({_ENDINGS}) AS ending GROUP BY dispatch_id) AS ended
+            ON ended.dispatch_id = dispatch.id
+         WHERE coalesce(ends, 0) <> (state = ANY(:final))::integer
+    """,
+    "I3 nothing is accepted after the end": f"""
+        SELECT event.dispatch_id, event.action FROM audit_event AS event JOIN ({_ENDINGS}) AS ending USING (dispatch_id)
+         WHERE event.id > ending.id AND event.action IN ('response.recorded', 'dispatch.acknowledged')
+    """,
+    "I4 one accepted answer for each answered dispatch, and it is the one the dispatch shows": """
+        SELECT dispatch.id, dispatch.state FROM dispatch
+         WHERE dispatch.state IN ('answered', 'declined')
+           AND 1 <> (SELECT count(*) FROM response
+                      WHERE response.dispatch_id = dispatch.id AND flag IS NULL AND outcome = dispatch.outcome)
+    """,
+    "I4 no accepted answer without an answered dispatch": """
+        SELECT response.id, dispatch.state FROM response JOIN dispatch ON dispatch.id = response.dispatch_id
+         WHERE response.flag IS NULL AND response.outcome <> 'more_information'
+           AND dispatch.state NOT IN ('answered', 'declined')
+    """,
+    "I4 a conflicting answer stands beside an accepted one, a late one after another end": """
+        SELECT response.id, flag, state FROM response JOIN dispatch ON dispatch.id = response.dispatch_id
+         WHERE (flag = 'conflict' AND state NOT IN ('answered', 'declined'))
+            OR (flag = 'late' AND state NOT IN ('cancelled', 'expired', 'undeliverable'))
+    """,
+    "I5 the acceptance of each referral is logged once": """
+        SELECT referral.id FROM referral
+         WHERE 1 <> (SELECT count(*) FROM audit_event
+                      WHERE audit_event.referral_id = referral.id AND action = 'referral.accepted')
+    """,
+    "I5 the disclosure of each dispatch that was delivered is logged once, and of no other": """
+        SELECT dispatch.id, dispatch.delivered_at FROM dispatch
+         WHERE (delivered_at IS NOT NULL)::integer
+               <> (SELECT count(*) FROM audit_event
+                    WHERE audit_event.referral_id = dispatch.referral_id AND dispatch_id = dispatch.id
+                      AND action = 'dispatch.delivered')
+    """,
+    "I5 what was acknowledged is logged, and of nothing else": """
+        SELECT id, acknowledged_at FROM dispatch
+         WHERE (acknowledged_at IS NOT NULL) <> EXISTS (
+               SELECT FROM audit_event WHERE dispatch_id = dispatch.id AND action = 'dispatch.acknowledged')
+    """,
+    "I5 each response is logged once, and no other": """
+        SELECT dispatch_id, kept, logged
+          FROM (SELECT dispatch_id, count(*) AS kept FROM response GROUP BY dispatch_id) AS response
+          FULL JOIN (SELECT dispatch_id, count(*) AS logged FROM audit_event
+                      WHERE action LIKE 'response.%' GROUP BY dispatch_id) AS event USING (dispatch_id)
+         WHERE kept IS DISTINCT FROM logged
+    """,
+    "I5 each end without an answer is logged once": """
+        SELECT id, state FROM dispatch
+         WHERE state IN ('expired', 'undeliverable', 'cancelled')
+           AND 1 <> (SELECT count(*) FROM audit_event
+                      WHERE audit_event.dispatch_id = dispatch.id AND action = 'dispatch.' || dispatch.state)
+    """,
+    "I5 a referral in an end state was logged as such": """
+        SELECT id, state FROM referral
+         WHERE state IN ('completed', 'cancelled', 'rejected')
+           AND NOT EXISTS (SELECT FROM audit_event
+                            WHERE audit_event.referral_id = referral.id AND action = 'referral.' || referral.state)
+    """,
+    "I5 nothing is logged of a referral that is not there": """
+        SELECT id, action FROM audit_event
+         WHERE referral_id IS NOT NULL AND NOT EXISTS (SELECT FROM referral WHERE referral.id = referral_id)
+    """,
+    "I6 every answer is that of its dispatch's agency, and every referral's is its own": """
+        SELECT response.id FROM response JOIN dispatch ON dispatch.id = response.dispatch_id
+         WHERE response.agency <> dispatch.agency OR response.referral_id <> dispatch.referral_id
+    """,
+    "I6 a dispatch was disclosed to its agency only": """
+        SELECT dispatch.id, recipients FROM audit_event JOIN dispatch ON dispatch.id = audit_event.dispatch_id
+         WHERE action = 'dispatch.delivered' AND recipients IS DISTINCT FROM ARRAY[dispatch.agency]
+    """,
+    "I6 an agency read its own items only": """
+        SELECT dispatch.id, audit_event.party FROM audit_event
+          JOIN LATERAL jsonb_array_elements_text(detail -> 'ids') AS shown (id) ON true
+          JOIN dispatch ON dispatch.id = CAST(shown.id AS uuid)
+         WHERE action = 'inbox.read' AND dispatch.agency <> audit_event.party
+    """,
+    "I6 a referral was read by its originator or who oversees it only": """
+        SELECT referral.id, audit_event.party FROM audit_event JOIN referral ON referral.id = audit_event.referral_id
+         WHERE action IN ('responses.read', 'referral.read', 'referral.timeline_read')
+           AND party NOT IN (referral.originator, coalesce(referral.region, referral.originator), 'GAIN')
+    """,
+}
+
+
+class InvariantsBroken(AssertionError):
+    """What does not hold; `violations` has a line for each."""
+
+    def __init__(self, violations: list[str]) -> None:
+        super().__init__("\n".join(violations))
+        self.violations = violations
+
+
+async def check(connection: Connection, receipts: Mapping[UUID, Mapping[str, Any]] | None = None) -> None:
+    """Raise `InvariantsBroken` that names every invariant that does not hold, with rows that break it.
+
+    `receipts` are the referrals that got a 2xx, by id, with the body that was sent: each must be stored, as sent (I1).
+    """
+    broken = []
+    for name, statement in INVARIANTS.items():
+        used = {key: value for key, value in _STATES.items() if f":{key}" in statement}
+        rows = (await connection.execute(text(statement), used)).all()
+        if rows:
+            broken.append(f"{name}: {len(rows)} rows, such as {[tuple(map(str, row)) for row in rows[:3]]}")
+    broken += await _lost(connection, receipts or {})
+    if broken:
+        raise InvariantsBroken(broken)
+
+
+async def _lost(connection: Connection, receipts: Mapping[UUID, Mapping[str, Any]]) -> list[str]:
+    statement = text("SELECT id, content FROM referral WHERE id = ANY(CAST(:ids AS uuid[]))")
+    stored = {row.id: row.content for row in await connection.execute(statement, {"ids": list(receipts)})}
+    lost = [f"I1 a receipt was given for what is not stored: {key}" for key in receipts if key not in stored]
+    return lost + [
+        f"I1 stored otherwise than sent: {key}"
+        for key, sent in receipts.items()
+        if key in stored and json.loads(stored[key]) != sent
+    ]

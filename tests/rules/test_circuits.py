@@ -1,0 +1,78 @@
+"""An agency that fails again and again is left alone for a while, then asked once, and nobody else notices."""
+
+from workers.circuits import FAILURES, LONGEST_SECONDS, OPEN_SECONDS, Circuits, CircuitState
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+def broken(clock: Clock) -> Circuits:
+    """Circuits in which HMRC has just failed too often."""
+    circuits = Circuits(clock)
+    for _ in range(FAILURES):
+        assert circuits.free("HMRC", 20, busy=0) == 20
+        circuits.note("HMRC", failed=True)
+    return circuits
+
+
+def test_an_agency_gets_its_own_slots_and_no_more() -> None:
+    assert Circuits().free("HMRC", 20, busy=15) == 5
+    assert Circuits().free("HMRC", 20, busy=25) == 0
+
+
+def test_failures_in_a_row_open_the_circuit_of_that_agency_only() -> None:
+    circuits = broken(Clock())
+    assert circuits.free("HMRC", 20, busy=0) == 0
+    assert circuits.free("DWP", 20, busy=0) == 20
+    assert circuits.states() == {"HMRC": CircuitState.OPEN}
+
+
+def test_a_success_in_between_starts_the_count_anew() -> None:
+    circuits = Circuits()
+    for _ in range(3):
+        for _ in range(FAILURES - 1):
+            circuits.note("HMRC", failed=True)
+        circuits.note("HMRC", failed=False)
+    assert circuits.state("HMRC") is CircuitState.CLOSED
+
+
+def test_after_a_while_one_call_finds_out_whether_it_works_again() -> None:
+    clock = Clock()
+    circuits = broken(clock)
+    clock.now += OPEN_SECONDS
+    assert circuits.state("HMRC") is CircuitState.HALF_OPEN
+    assert circuits.free("HMRC", 20, busy=0) == 1
+    assert circuits.free("HMRC", 20, busy=1) == 0
+    circuits.note("HMRC", failed=False)
+    assert circuits.free("HMRC", 20, busy=0) == 20
+    assert circuits.states() == {}
+
+
+def test_a_probe_that_fails_doubles_the_wait_up_to_a_bound() -> None:
+    clock = Clock()
+    circuits = broken(clock)
+    waits = []
+    for _ in range(8):
+        opened = clock.now
+        while circuits.state("HMRC") is CircuitState.OPEN:
+            clock.now += 1
+        waits.append(clock.now - opened)
+        circuits.note("HMRC", failed=True)
+    assert waits[:3] == [OPEN_SECONDS, 2 * OPEN_SECONDS, 4 * OPEN_SECONDS]
+    assert waits[-1] == LONGEST_SECONDS
+
+
+def test_what_was_under_way_when_it_opened_does_not_make_the_wait_longer() -> None:
+    clock = Clock()
+    circuits = broken(clock)
+    for _ in range(20):
+        circuits.note("HMRC", failed=True)
+    clock.now += OPEN_SECONDS
+    assert circuits.state("HMRC") is CircuitState.HALF_OPEN
