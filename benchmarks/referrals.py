@@ -1,0 +1,56 @@
+"""Synthetic referrals: the contract's example with other names, to twenty bodies."""
+
+from typing import Any
+
+from benchmarks.load import KEY
+from benchmarks.wire import request
+
+AGENCIES = "HMRC DWP IE BF HMPPS HMPO NRW NTS DVSA DVLA GLAA INSS CH FCA NCA SIA HSE NHSCFA MHRA NFCU".split()
+"""Twenty addressees that receive referrals."""
+
+ORIGINATOR = "SWP"
+REGION = "TARIAN"
+
+ANSWER: dict[str, Any] = {
+    "outcome": "hit",
+    "summary": "Keeper of a van since March 2024.",
+    "facts": [{"kind": "vehicle", "text": "CX14 ABC, a grey van."}],
+    "grading": {"source": 1, "assessment": "A"},
+    "handling": {"code": "P"},
+}
+
+
+def referral(number: int) -> dict[str, Any]:
+    """The body of a referral; another number is another subject."""
+    return {
+        "subject": {
+            "kind": "person",
+            "family_name": f"Quill-{number:06d}",
+            "given_names": "Rhys Alun",
+            "date_of_birth": "1984-03-07",
+            "aliases": [{"family_name": "Quille", "given_names": "Rhys"}],
+            "addresses": [{"lines": [f"Plot {number % 90 + 1}, Heol y Mynydd"], "postcode": "CF48 1AA"}],
+            "identifiers": [{"type": "vehicle_registration", "value": "CX14 ABC"}],
+        },
+        "ocg": {"reference": "SWP-0142", "band": "4b", "score": 37},
+        "criterion": "mapped_ocg",
+        "crime_types": ["drug_trafficking", "modern_slavery"],
+        "priority": "routine",
+        "purpose": "Identify vehicles, employment and premises linked to the subject before a day of action.",
+        "information_sought": "Vehicles kept and driven since 2024; current employer.",
+        "warnings": ["violent"],
+        "operation_name": "Example",
+        "contact": {"name": "Intelligence desk", "email": "desk@example.invalid"},
+        "legal_basis": "common_law_policing_purpose",
+        "marking": "OFFICIAL-SENSITIVE",
+        "grading": {"source": 2, "assessment": "B"},
+        "handling": {"code": "P", "conditions": []},
+        "addressees": AGENCIES,
+        "client_reference": f"SWP/2026/{number}",
+    }
+
+
+def posts(key: str, number: int = 1000) -> list[bytes]:
+    """Requests that submit referrals, each sending under an `Idempotency-Key` of its own."""
+    header = f"idempotency-key: {KEY.decode()}\r\n"
+    return [request("POST", "/v1/referrals", key, referral(n), header) for n in range(number)]

@@ -1,0 +1,104 @@
+"""Databases that are full: so many referrals, twenty dispatches each, made by the server from a series.
+
+Indexes are dropped, made again after, and the tables analysed: ten million dispatches take some minutes and about 8 GB.
+What is stored lies in the past and is spread over the agencies as the broker would have spread it.
+"""
+
+import time
+from dataclasses import dataclass
+
+import asyncpg
+import orjson
+
+from benchmarks.measure import Effort
+from benchmarks.referrals import AGENCIES, referral
+from benchmarks.stage import Stage
+
+_SLICE = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many referrals the large database holds, in a full, a quick and a `--large` run; one in `waits_in` waits."""
+
+    full: int
+    quick: int
+    waits_in: int
+
+    def of(self, effort: Effort) -> tuple[str, int, int]:
+        """The arguments of `stocked`."""
+        return "stock_large", effort.stored or effort.size(self.full, self.quick), self.waits_in
+
+
+LARGE = Size(full=500_000, quick=10_000, waits_in=20)
+"""Ten million dispatches; the twenty million of the target take twice the time and disk (`--stored 1000000`)."""
+
+_REFERRALS = """
+    INSERT INTO referral (id, reference, originator, region, state, priority, crime_types, addressees, content,
+                          created_by, created_at, updated_at, respond_by, open_dispatches)
+    SELECT uuidv7(age), 'GAIN-2025-' || lpad(n::text, 8, '0'), 'SWP', 'TARIAN',
+           CASE WHEN n % $4 = 0 THEN 'in_progress' ELSE 'completed' END, 1 + n % 2, '{drug_trafficking}', $5, $3,
+           'stock', now() + age, now() + age, now() + age + interval '14 days', CASE WHEN n % $4 = 0 THEN 20 ELSE 0 END
+      FROM generate_series($1::bigint, $2::bigint) AS n
+     CROSS JOIN LATERAL (SELECT make_interval(secs => -86400 - n % 8640000)) AS made (age)
+"""
+
+_DISPATCHES = """
+    INSERT INTO dispatch (id, referral_id, agency, state, priority, region, rule, release, reason, created_at, due_at,
+                          expires_at, queued_at, delivered_at, answered_at, closed_at, outcome)
+    SELECT uuidv7(), referral.id, agency, CASE WHEN waits THEN 'queued' ELSE 'answered' END, referral.priority,
+           referral.region, 'named', 1, 'named by the originator', referral.created_at, now() + interval '14 days',
+           now() + interval '21 days', referral.created_at, CASE WHEN NOT waits THEN referral.created_at END,
+           CASE WHEN NOT waits THEN referral.created_at END, CASE WHEN NOT waits THEN referral.created_at END,
+           CASE WHEN NOT waits THEN 'no_hit' END
+      FROM referral CROSS JOIN unnest(referral.addressees) AS agency
+     CROSS JOIN LATERAL (SELECT referral.state = 'in_progress') AS state (waits)
+     WHERE referral.reference BETWEEN $1 AND $2
+"""
+
+_INDEXES = """
+    SELECT indexdef, indexrelid::regclass::text AS name FROM pg_index
+      JOIN pg_indexes ON indexname = (SELECT relname FROM pg_class WHERE oid = indexrelid)
+     WHERE indrelid = ANY('{referral, dispatch}'::regclass[]) AND NOT indisprimary
+       AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+"""
+
+
+async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) -> str:
+    """The URL of a database with so many referrals, of which one in `one_waits_in` still waits at all its agencies.
+
+    One that this run, or an earlier one in the same data directory, has made is used again.
+    """
+    began = time.monotonic()
+    if await stage.holds(name, referrals):
+        return stage.url(name)
+    url = await stage.database(name)
+    connection = await stage.connect(url)
+    # The superuser loads what refers only to what was loaded before: no key needs looking up.
+    await connection.execute("SET session_replication_role = replica; SET synchronous_commit = off")
+    await connection.execute("SET maintenance_work_mem = '512MB'")
+    indexes = await connection.fetch(_INDEXES)
+    for index in indexes:
+        await connection.execute(f"DROP INDEX {index['name']}")
+    content = orjson.dumps(referral(0))
+    for first in range(1, referrals + 1, _SLICE):
+        last = min(first + _SLICE - 1, referrals)
+        await connection.execute(_REFERRALS, first, last, content, one_waits_in, AGENCIES)
+        await connection.execute(_DISPATCHES, f"GAIN-2025-{first:08d}", f"GAIN-2025-{last:08d}")
+    for index in indexes:
+        await connection.execute(index["indexdef"])
+    await _settle(connection)
+    size = await connection.fetchval("SELECT pg_database_size(current_database())")
+    await connection.close()
+    stage.note(
+        f"{name}: {referrals:,} referrals, {referrals * len(AGENCIES):,} dispatches, 1 in {one_waits_in} waiting, "
+        f"{size / 2**30:.1f} GiB, made in {time.monotonic() - began:.0f} s."
+    )
+    return url
+
+
+async def _settle(connection: asyncpg.Connection) -> None:
+    """As a database is that has been running: visible everywhere, analysed, written out."""
+    await connection.execute("VACUUM (ANALYZE) referral")
+    await connection.execute("VACUUM (ANALYZE) dispatch")
+    await connection.execute("CHECKPOINT")
