@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import asyncpg
 import orjson
 
+from app.db import Database
+from app.reporting.counters import reconcile
 from benchmarks.measure import Effort
 from benchmarks.referrals import AGENCIES, referral
 from benchmarks.stage import Stage
@@ -88,6 +90,7 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
     for index in indexes:
         await connection.execute(index["indexdef"])
     await _settle(connection)
+    await _count(stage, url)
     size = await connection.fetchval("SELECT pg_database_size(current_database())")
     await connection.close()
     stage.note(
@@ -95,6 +98,14 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
         f"{size / 2**30:.1f} GiB, made in {time.monotonic() - began:.0f} s."
     )
     return url
+
+
+async def _count(stage: Stage, url: str) -> None:
+    """The counters of the queues, which loading as a replica leaves as they were."""
+    database = Database(stage.settings(url))
+    async with database.transaction() as connection:
+        await reconcile(connection)
+    await database.close()
 
 
 async def _settle(connection: asyncpg.Connection) -> None:

@@ -22,10 +22,14 @@ class Keys:
     def __init__(self, master: bytes) -> None:
         # HKDF-Expand of one block; the master secret is already uniform enough to serve as the pseudo-random key.
         extracted = hmac.digest(b"gain master", master, hashlib.sha256)
-        self._keys = {
+        derived = {
             purpose: hmac.digest(extracted, purpose.value.encode() + b"\x01", hashlib.sha256) for purpose in Purpose
         }
+        # Begun once: to set a key up costs more than to digest a kilobyte, and a request takes three digests.
+        self._begun = {purpose: hmac.new(key, digestmod=hashlib.sha256) for purpose, key in derived.items()}
 
     def digest(self, purpose: Purpose, message: bytes) -> bytes:
         """HMAC-SHA-256 of `message` under the key for `purpose`; 32 bytes."""
-        return hmac.digest(self._keys[purpose], message, hashlib.sha256)
+        digest = self._begun[purpose].copy()
+        digest.update(message)
+        return digest.digest()

@@ -30,6 +30,8 @@ def _one_of(column: str, values: type[StrEnum]) -> str:
 
 
 _IS_OPEN = "state IN (" + ", ".join(f"'{state}'" for state in sorted(OPEN)) + ")"
+_CLOCK_RUNS = "state IN ('queued', 'delivered', 'acknowledged')"
+_REGION = text("coalesce(region, '')")
 
 
 class Referral(Base):
@@ -76,6 +78,7 @@ class Referral(Base):
             text("id DESC"),
             postgresql_where=text("state IN ('held', 'accepted', 'in_progress')"),
         ),
+        Index("ix_referral_held", "region", "id", postgresql_where=text("state = 'held'")),
     )
 
 
@@ -152,7 +155,19 @@ class Dispatch(Base):
             "due_delivery_at",
             postgresql_where=text("due_delivery_at IS NOT NULL"),
         ),
-        Index("ix_dispatch_open", "agency", "region", "state", postgresql_where=text(_IS_OPEN)),
+        Index("ix_dispatch_waiting", "agency", _REGION, "state", "created_at", postgresql_where=text(_IS_OPEN)),
+        Index(
+            "ix_dispatch_overdue",
+            "agency",
+            _REGION,
+            "due_at",
+            postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
+        ),
+        Index(
+            "ix_dispatch_urgent",
+            "queued_at",
+            postgresql_where=text("priority = 0 AND state IN ('queued', 'delivered')"),
+        ),
         Index("ix_dispatch_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
         Index("ix_dispatch_closed_at", "closed_at", postgresql_where=text("closed_at IS NOT NULL")),
     )

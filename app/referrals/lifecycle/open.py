@@ -96,14 +96,24 @@ async def open_dispatches(
 
 async def hold_without_addressee(connection: Connection, actor: Actor, referral_ids: Sequence[UUID]) -> None:
     """Hold accepted referrals (locked by the caller) for which nobody is to be asked: a co-ordinator must decide."""
+    reason = "No addressee was named and the routing matrix chooses none."
+    await _hold(connection, actor, referral_ids, reason, "no_addressee")
+
+
+async def hold_unsent(connection: Connection, actor: Actor, referral_ids: Sequence[UUID]) -> None:
+    """Hold accepted referrals (locked by the caller) whose fan-out fails again and again."""
+    reason = "It could not be sent out. Release it to try again, or reject it."
+    await _hold(connection, actor, referral_ids, reason, "not_sent_out")
+
+
+async def _hold(connection: Connection, actor: Actor, referral_ids: Sequence[UUID], reason: str, because: str) -> None:
     if not referral_ids:
         return
-    reason = "No addressee was named and the routing matrix chooses none."
     await connection.execute(_HOLD, {"ids": list(referral_ids), "reason": reason})
     await record(
         connection,
         actor,
-        [Event(Operation.ALTERATION, "referral.held", key, detail={"because": "no_addressee"}) for key in referral_ids],
+        [Event(Operation.ALTERATION, "referral.held", key, detail={"because": because}) for key in referral_ids],
     )
 
 
