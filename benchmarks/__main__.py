@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -39,21 +41,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gain-bench-") as scratch:
         folder = given.data_dir or Path(scratch)
         with Stage(folder, effort) as stage:
-            figures = _measure(stage, given.names or NAMES, console)
+            figures, failed = _measure(stage, given.names or NAMES, console)
     outcome = report.Report(figures, stage.notes, described, time.time() - began, effort)
     outcome.print(console)
     console.print(f"Every round: {outcome.write(RESULTS)}")
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}; why stands above")
 
 
-def _measure(stage: Stage, names: tuple[str, ...] | list[str], console: Console) -> list[Figure]:
+def _measure(stage: Stage, names: Sequence[str], console: Console) -> tuple[list[Figure], list[str]]:
+    """The figures, and the names of what could not be measured: that costs no other its figures."""
     figures: list[Figure] = []
+    failed = []
     for name in names:
         began = time.monotonic()
-        with console.status(f"measuring {name} …"):
-            measured = asyncio.run(import_module(f"benchmarks.{name}").run(stage))
+        try:
+            with console.status(f"measuring {name} …"):
+                figures += asyncio.run(import_module(f"benchmarks.{name}").run(stage))
+        except Exception:
+            console.print_exception(max_frames=8)
+            failed.append(name)
         console.print(f"[dim]{name}: {time.monotonic() - began:.0f} s[/dim]")
-        figures += measured
-    return figures
+    return figures, failed
 
 
 if __name__ == "__main__":

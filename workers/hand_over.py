@@ -12,9 +12,9 @@ from app.crypto.keys import Keys
 from app.crypto.sameness import sameness
 from app.logs import logger
 from app.referrals.codes import priority_of
-from app.referrals.delivery import MOST_TRIES, HandOver, Postponed, Settled, retry_in
+from app.referrals.delivery import MOST_TRIES, Postponed, Settled, retry_in
 from app.referrals.documents import SubmittedResponse
-from app.referrals.lifecycle import Answer, GivenUp
+from app.referrals.lifecycle import Answer, GivenUp, HandOver
 from app.referrals.notices import NoticeFailed, is_known
 from app.referrals.views import for_agency
 from workers.adapters.contract import (

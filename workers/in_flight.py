@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
-from app.referrals.delivery import HandOver
+from app.referrals.lifecycle import HandOver
 from workers.hand_over import Finding
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from app.crypto.keys import Keys
 from app.db import Database, is_away
 from app.referrals import circuits as paused
-from app.referrals import delivery, notices
-from app.referrals.delivery import HandOver
+from app.referrals import lifecycle, notices
 from app.referrals.fan_out import FanOut, is_waiting
+from app.referrals.lifecycle import HandOver, Slot
 from app.referrals.notices import Room
 from workers.adapters.contract import Adapter
 from workers.channels import Fixed, Reach
@@ -136,8 +136,8 @@ class Pump:
                 agency: self.circuits.free(agency, adapter.in_flight, calls.busy(agency))
                 for agency, adapter in adapters.items()
             }
-            answering = {agency: slots for agency, slots in free.items() if adapters[agency].answers}
-            claimed = await delivery.claim(connection, WORKER, answering, limit)
+            answering = [Slot(agency, most) for agency, most in free.items() if adapters[agency].answers]
+            claimed = await lifecycle.hand_over(connection, WORKER, answering, limit)
         self._claims_full = len(claimed) == limit
         rooms = {
             agency: Room(slots, adapters[agency].quota)

@@ -15,8 +15,8 @@ from app.logs import logger
 from app.parties import channels
 from app.referrals import delivery, lifecycle, notices
 from app.referrals.alerts import raise_alerts
-from app.referrals.delivery import HandOver, Postponed, Settled, retry_in
-from app.referrals.lifecycle import Answer, GivenUp
+from app.referrals.delivery import Postponed, Settled, retry_in
+from app.referrals.lifecycle import Answer, GivenUp, HandOver
 from app.referrals.notices import NoticeFailed
 from app.referrals.presence import Presence
 from app.referrals.states import AlertKind

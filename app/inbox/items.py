@@ -16,13 +16,17 @@ from app.referrals.models import Dispatch, Referral
 from app.referrals.states import DispatchState
 from app.referrals.views import for_agency
 
-_QUEUED: ColumnElement[str] = literal_column(f"'{DispatchState.QUEUED}'")
-_DELIVERED: ColumnElement[str] = literal_column(f"'{DispatchState.DELIVERED}'")
-_CANCELLED: ColumnElement[str] = literal_column(f"'{DispatchState.CANCELLED}'")
-# As ix_dispatch_inbox has it, to the word and without parameters: else PostgreSQL sorts what the index has in order.
+_STATE: dict[DispatchState, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in DispatchState}
+"""States without parameters, as indexes of some states have them: else PostgreSQL sorts what these have in order."""
+
+# As ix_dispatch_inbox has it, to the word.
 _WAITING = or_(
-    Dispatch.state.in_([_QUEUED, _DELIVERED]),
-    and_(Dispatch.state == _CANCELLED, Dispatch.cancellation_seen_at.is_(None), Dispatch.queued_at.is_not(None)),
+    Dispatch.state.in_([_STATE[DispatchState.QUEUED], _STATE[DispatchState.DELIVERED]]),
+    and_(
+        Dispatch.state == _STATE[DispatchState.CANCELLED],
+        Dispatch.cancellation_seen_at.is_(None),
+        Dispatch.queued_at.is_not(None),
+    ),
 )
 
 PAGE_BYTES = 4 * 1024 * 1024
@@ -45,7 +49,7 @@ async def page(
 
     Commit before the items leave: the disclosure is logged in the same transaction.
     """
-    conditions = [_WAITING if window.state is None else Dispatch.state == window.state]
+    conditions = [_WAITING if window.state is None else Dispatch.state == _STATE[window.state]]
     if window.after is not None:
         conditions.append(tuple_(Dispatch.priority, Dispatch.number) > tuple_(*window.after))
     statement = (

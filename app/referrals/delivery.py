@@ -5,61 +5,20 @@ due again by itself. `attempt` fences: nothing is recorded for a hand-over that 
 counts as a failure until its result is recorded, so a dispatch that kills every worker is given up too.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
 
-from app.audit.record import Actor
 from app.db import Connection
-from app.referrals import lifecycle
-from app.referrals.codes import PriorityRank
-
-LEASE_SECONDS = 45
-"""Longer than the longest call (30 s) and recording it take, so that no worker is overtaken while it still works."""
+from app.referrals.lifecycle import HandOver
 
 RETRY_SECONDS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Waits after the first, second, … failed hand-over (Standard Webhooks, "Retry schedule")."""
 
 MOST_TRIES = len(RETRY_SECONDS) + 1
 """Hand-overs that may fail before a dispatch is given up: one more than there are waits."""
-
-# Every agency with something due gets an equal share, and little more is locked than is taken. So the oldest of all go
-# together: mostly those of a few referrals, and recording the answers moves each of these once, not twenty times.
-_CLAIM = text("""
-    WITH slot AS MATERIALIZED (
-        SELECT given.*
-          FROM unnest(CAST(:agencies AS text[]), CAST(:firsts AS smallint[]), CAST(:lasts AS smallint[]),
-                      CAST(:most AS integer[])) AS given (agency, first, last, most)
-         WHERE EXISTS (SELECT FROM dispatch
-                        WHERE dispatch.agency = given.agency AND dispatch.due_delivery_at <= now()
-                          AND dispatch.priority BETWEEN given.first AND given.last)
-    )
-    UPDATE dispatch
-       SET attempt = dispatch.attempt + 1, failures = dispatch.failures + 1,
-           due_delivery_at = clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))
-      FROM referral
-     WHERE referral.id = dispatch.referral_id
-       AND dispatch.id = ANY(ARRAY(
-           SELECT due.id
-             FROM slot
-            CROSS JOIN LATERAL (
-                  SELECT id, priority, due_delivery_at FROM dispatch
-                   WHERE dispatch.agency = slot.agency AND dispatch.due_delivery_at <= now()
-                     AND dispatch.priority BETWEEN slot.first AND slot.last
-                   ORDER BY priority, due_delivery_at
-                   LIMIT least(slot.most, 1 + CAST(:limit AS integer) / (SELECT count(*) FROM slot))
-                     FOR NO KEY UPDATE SKIP LOCKED) AS due
-            ORDER BY due.priority, due.due_delivery_at
-            LIMIT CAST(:limit AS integer)))
-    RETURNING dispatch.id, dispatch.agency, dispatch.round, dispatch.priority, dispatch.attempt, dispatch.failures,
-              coalesce(dispatch.delivered_at, now()) AS delivered_at, dispatch.due_at, referral.id AS referral_id,
-              referral.reference, referral.originator,
-              CASE WHEN :with_content THEN referral.content ELSE ''::bytea END AS content,
-              dispatch.chases, dispatch.state <> 'queued' AS seen
-""")
 
 # Rows are locked in the order of the lifecycle: an agency may be acknowledging the same ones over HTTP.
 _POSTPONE = text("""
@@ -119,40 +78,6 @@ _RELEASE = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:  # the fields are in the order of what a claim returns
-    """One claimed dispatch, with its referral's content. `priority` is the queue order; times are UTC.
-
-    `failures` counts this hand-over already. For a notice `content` is empty. `chases` counts the reminders so far;
-    `seen` says that its agency has seen it.
-    """
-
-    id: UUID
-    agency: str
-    round: int
-    priority: int
-    attempt: int
-    failures: int
-    delivered_at: datetime
-    due_at: datetime
-    referral_id: UUID
-    reference: str
-    originator: str
-    content: bytes
-    chases: int = 0
-    seen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Up to `most` dispatches to an agency may be claimed now, of the priorities from `first` to `last`."""
-
-    agency: str
-    most: int
-    first: int = min(PriorityRank)
-    last: int = max(PriorityRank)
-
-
-@dataclass(frozen=True, slots=True)
 class Postponed:
     """A hand-over to repeat in `seconds`; `failure` says what went wrong (no personal data), None where nothing did."""
 
@@ -168,33 +93,6 @@ class Settled:
 
     id: UUID
     attempt: int
-
-
-async def claim(connection: Connection, actor: Actor, free: Mapping[str, int], limit: int) -> list[HandOver]:
-    """Claim up to `limit` due dispatches, at most `free` of each agency, to adapters that answer.
-
-    Logs their disclosure. Commit before handing over.
-    """
-    claimed = await take(connection, [Slot(agency, most) for agency, most in free.items()], limit, with_content=True)
-    await lifecycle.deliver(connection, actor, [item.id for item in claimed])
-    return claimed
-
-
-async def take(connection: Connection, slots: Sequence[Slot], limit: int, *, with_content: bool) -> list[HandOver]:
-    """Lease up to `limit` due dispatches, urgent ones first, within these slots. What is taken is not disclosed yet."""
-    slots = [slot for slot in slots if slot.most > 0]
-    if not slots or limit <= 0:
-        return []
-    parameters = {
-        "lease": LEASE_SECONDS,
-        "agencies": [slot.agency for slot in slots],
-        "firsts": [slot.first for slot in slots],
-        "lasts": [slot.last for slot in slots],
-        "most": [min(slot.most, limit) for slot in slots],
-        "limit": limit,
-        "with_content": with_content,
-    }
-    return [HandOver(*row) for row in await connection.execute(_CLAIM, parameters)]
 
 
 async def postpone(connection: Connection, items: Sequence[Postponed]) -> None:

@@ -1,5 +1,6 @@
 """The tables of the aggregate: referral, dispatch, response. Across slices only ids and foreign-key strings."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -25,12 +26,13 @@ from app.db import Base
 from app.referrals.states import OPEN, AlertKind, DispatchState, Outcome, ReferralState
 
 
-def _one_of(column: str, values: type[StrEnum]) -> str:
+def _one_of(column: str, values: Iterable[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
 
 _IS_OPEN = "state IN (" + ", ".join(f"'{state}'" for state in sorted(OPEN)) + ")"
 _CLOCK_RUNS = "state IN ('queued', 'delivered', 'acknowledged')"
+_UNREAD = (DispatchState.QUEUED, DispatchState.DELIVERED)
 _REGION = text("coalesce(region, '')")
 
 
@@ -99,7 +101,7 @@ class Dispatch(Base):
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
     referral_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("referral.id"))
-    agency: Mapped[str] = mapped_column(Text, ForeignKey("party.code"))
+    agency: Mapped[str] = mapped_column(Text)
     round: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     state: Mapped[str] = mapped_column(Text)
     priority: Mapped[int] = mapped_column(SmallInteger)
@@ -147,7 +149,14 @@ class Dispatch(Base):
                 "(state = 'cancelled' AND cancellation_seen_at IS NULL AND queued_at IS NOT NULL)"
             ),
         ),
-        Index("ix_dispatch_agency_state", "agency", "state", "priority", "number"),
+        Index(
+            "ix_dispatch_agency_state_read",
+            "agency",
+            "state",
+            "priority",
+            "number",
+            postgresql_where=text(_one_of("state", [state for state in DispatchState if state not in _UNREAD])),
+        ),
         Index(
             "ix_dispatch_due_delivery",
             "agency",
@@ -169,7 +178,7 @@ class Dispatch(Base):
             postgresql_where=text("priority = 0 AND state IN ('queued', 'delivered')"),
         ),
         Index("ix_dispatch_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
-        Index("ix_dispatch_closed_at", "closed_at", postgresql_where=text("closed_at IS NOT NULL")),
+        Index("ix_dispatch_closed_at_brin", "closed_at", postgresql_using="brin"),
     )
 
 
@@ -184,7 +193,7 @@ class Response(Base):
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     dispatch_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("dispatch.id"))
-    referral_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("referral.id"))
+    referral_id: Mapped[UUID] = mapped_column(Uuid)
     agency: Mapped[str] = mapped_column(Text)
     outcome: Mapped[str] = mapped_column(Text)
     content: Mapped[bytes]

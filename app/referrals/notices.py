@@ -13,10 +13,11 @@ from sqlalchemy import text
 
 from app.db import Connection
 from app.parties.quota import Quota
-from app.referrals import delivery
+from app.referrals import delivery, lifecycle
 from app.referrals.alerts import raise_alerts, settle_alerts
 from app.referrals.codes import PriorityRank
-from app.referrals.delivery import HandOver, Settled, Slot
+from app.referrals.delivery import Settled
+from app.referrals.lifecycle import HandOver, Slot
 from app.referrals.states import AlertKind
 
 _DUE = text("""
@@ -87,7 +88,7 @@ async def claim(connection: Connection, rooms: Mapping[str, Room], limit: int) -
     await connection.execute(_COUNT, {"agencies": due})
     counted = (await connection.execute(_COUNTED, {"agencies": due})).all()
     slots = [slot for row in counted for slot in allowed(row.agency, rooms[row.agency], row.in_minute, row.in_day)]
-    claimed = await delivery.take(connection, slots, limit, with_content=False)
+    claimed = await lifecycle.lease(connection, slots, limit)
     numbers = Counter(item.agency for item in claimed if not is_known(item))
     if numbers:
         notices = [rooms[agency].quota.notices(number) for agency, number in numbers.items()]

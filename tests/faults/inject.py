@@ -174,7 +174,7 @@ def _worker(folder: Path) -> None:
     from workers.process import Process
 
     _meeting(folder, lifecycle, "open_dispatches", inside="fanning-out", after="fanned-out")
-    _meeting(folder, lifecycle, "deliver", inside="claiming", after="claimed")
+    _meeting(folder, lifecycle, "hand_over", inside="claiming", after="claimed")
     _meeting(folder, lifecycle, "record_answers", inside="recording", after="recorded")
     _meeting_around(folder, Process, "pump", before="heard", after="finished")
     _meeting_after_commit(folder, Database)
@@ -206,14 +206,16 @@ def _shift_clock(folder: Path) -> None:
 def _hurry() -> None:
     """Shorten what a fault test would otherwise have to wait for."""
     from app.referrals import delivery
+    from app.referrals.lifecycle import leases
     from workers import circuits
     from workers.adapters import push
 
     lease, retry = os.environ.get(LEASE), os.environ.get(RETRY)
-    shortened: Any = delivery
     if lease is not None:
-        shortened.LEASE_SECONDS = float(lease)
+        leased: Any = leases
+        leased.LEASE_SECONDS = float(lease)
     if retry is not None:
+        shortened: Any = delivery
         shortened.RETRY_SECONDS = (float(retry),) * len(delivery.RETRY_SECONDS)
         circuits.OPEN_SECONDS = circuits.LONGEST_SECONDS = float(retry)
         push.DEADLINE_SECONDS = PUSH_SECONDS

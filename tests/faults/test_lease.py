@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.referrals.delivery import LEASE_SECONDS
+from app.referrals.lifecycle import LEASE_SECONDS
 from tests.faults.conftest import recording
 from tests.faults.plant import Plant, running
 from tests.faults.recording import ADAPTED, PERSONAL, Recorder

@@ -1,7 +1,7 @@
 """An agency gets no more notices than it takes; urgent ones never wait; one message can carry many."""
 
 from app.parties.quota import Quota
-from app.referrals.delivery import Slot
+from app.referrals.lifecycle import Slot
 from app.referrals.notices import Room, allowed
 
 

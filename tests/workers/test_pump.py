@@ -15,8 +15,8 @@ from app.audit.record import Actor
 from app.crypto.keys import Keys
 from app.db import Database
 from app.referrals import delivery, lifecycle
-from app.referrals.delivery import LEASE_SECONDS, MOST_TRIES, RETRY_SECONDS, HandOver, Postponed, Settled, retry_in
-from app.referrals.lifecycle import GivenUp
+from app.referrals.delivery import MOST_TRIES, RETRY_SECONDS, Postponed, Settled, retry_in
+from app.referrals.lifecycle import LEASE_SECONDS, GivenUp, HandOver, Slot
 from app.settings import Settings
 from tests import invariants
 from tests.acts import Document, actions, change, inbox, rows, submitted
@@ -87,7 +87,7 @@ async def taken(database: Database) -> HandOver:
     await run(database)
     await change(database, "UPDATE dispatch SET due_delivery_at = now()")
     async with database.transaction() as connection:
-        [item] = await delivery.claim(connection, GAIN, {"HMRC": 1}, 1)
+        [item] = await lifecycle.hand_over(connection, GAIN, [Slot("HMRC", 1)], 1)
     return item
 
 
@@ -291,7 +291,7 @@ async def test_what_kills_every_worker_is_given_up_in_the_end(force: httpx.Async
     await change(database, "UPDATE dispatch SET due_delivery_at = now()")
     for _ in range(MOST_TRIES):
         async with database.transaction() as connection:
-            assert len(await delivery.claim(connection, GAIN, {"HMRC": 10}, 10)) == 1
+            assert len(await lifecycle.hand_over(connection, GAIN, [Slot("HMRC", 10)], 10)) == 1
         await fall_due(database)
     body = Body(NO_HIT)
     await run(database, HMRC=body)
@@ -354,7 +354,7 @@ async def test_what_an_overtaken_hand_over_brings_is_ignored(force: httpx.AsyncC
     item = await taken(database)
     await fall_due(database)
     async with database.transaction() as connection:
-        await delivery.claim(connection, GAIN, {"HMRC": 1}, 1)
+        await lifecycle.hand_over(connection, GAIN, [Slot("HMRC", 1)], 1)
     before = await dispatch(database)
     answer = await hand_over.hand_over(item, Body(NO_HIT), Keys(SECRET.encode()))
     assert isinstance(answer, lifecycle.Answer)

@@ -11,16 +11,20 @@ from app.referrals.lifecycle.clock import chase, extend, mark_overdue, set_check
 from app.referrals.lifecycle.close import GivenUp, cancel_dispatch, expire, give_up
 from app.referrals.lifecycle.deliver import deliver
 from app.referrals.lifecycle.hold import Restart, hold, release, release_dispatch
+from app.referrals.lifecycle.leases import LEASE_SECONDS, HandOver, Slot, hand_over, lease
 from app.referrals.lifecycle.open import NewDispatch, hold_unsent, hold_without_addressee, open_dispatches
 from app.referrals.lifecycle.reply import reply
 
 __all__ = [
+    "LEASE_SECONDS",
     "Acknowledgement",
     "Answer",
     "GivenUp",
+    "HandOver",
     "NewDispatch",
     "Recorded",
     "Restart",
+    "Slot",
     "Verdict",
     "acknowledge",
     "cancel",
@@ -31,9 +35,11 @@ __all__ = [
     "expire",
     "extend",
     "give_up",
+    "hand_over",
     "hold",
     "hold_unsent",
     "hold_without_addressee",
+    "lease",
     "mark_overdue",
     "open_dispatches",
     "record_answers",
