@@ -2,6 +2,7 @@
 
 from app.access import models as access_models
 from app.audit import models as audit_models
+from app.crypto import models as crypto_models
 from app.db import Base
 from app.parties import channels as channels_models
 from app.parties import models as parties_models
@@ -16,6 +17,7 @@ __all__ = [
     "access_models",
     "audit_models",
     "channels_models",
+    "crypto_models",
     "heartbeat_models",
     "metadata",
     "parties_models",

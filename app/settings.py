@@ -42,6 +42,15 @@ class Settings(BaseSettings):
     secret_file: Path | None = Field(
         default=None, description="File holding the master secret, for Docker and Kubernetes secrets."
     )
+    key_ring: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys that wrap the data keys of all content: `id:key` with spaces between, the current one first. "
+        "`gain up` generates one in the data directory.",
+    )
+    key_ring_file: Path | None = Field(
+        default=None,
+        description="File holding the key ring, one entry a line; processes read it again when it changes.",
+    )
     host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port of the gateway; 0 takes a free one.")
     public_url: str = Field(

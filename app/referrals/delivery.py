@@ -5,14 +5,18 @@ due again by itself. `attempt` fences: nothing is recorded for a hand-over that 
 counts as a failure until its result is recorded, so a dispatch that kills every worker is given up too.
 """
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from app.audit.record import Actor
+from app.crypto.refusal import Unopenable
+from app.crypto.vault import Opener
 from app.db import Connection
 from app.referrals import lifecycle
 from app.referrals.codes import PriorityRank
@@ -25,6 +29,9 @@ RETRY_SECONDS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
 MOST_TRIES = len(RETRY_SECONDS) + 1
 """Hand-overs that may fail before a dispatch is given up: one more than there are waits."""
+
+RETRY_UNOPENABLE_SECONDS = 30.0
+"""When a dispatch whose content cannot be opened is looked at again."""
 
 # Every agency with something due gets an equal share, and little more is locked than is taken. So the oldest of all go
 # together: mostly those of a few referrals, and recording the answers moves each of these once, not twenty times.
@@ -56,9 +63,22 @@ _CLAIM = text("""
             LIMIT CAST(:limit AS integer)))
     RETURNING dispatch.id, dispatch.agency, dispatch.round, dispatch.priority, dispatch.attempt, dispatch.failures,
               coalesce(dispatch.delivered_at, now()) AS delivered_at, dispatch.due_at, referral.id AS referral_id,
-              referral.reference, referral.originator,
-              CASE WHEN :with_content THEN referral.content ELSE ''::bytea END AS content,
-              dispatch.chases, dispatch.state <> 'queued' AS seen
+              referral.reference, referral.originator, dispatch.chases, dispatch.state <> 'queued' AS seen
+""")
+
+# Once for each referral, not for each of its twenty dispatches.
+_CONTENTS = text("""
+    SELECT id, content, sealed, ring_key, wrapped
+      FROM referral LEFT JOIN data_key ON data_key.referral_id = referral.id
+     WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+
+# Its agency is not to blame: it counts as no failure, or a key that is missing for a day would end the dispatch.
+_SET_ASIDE = text("""
+    UPDATE dispatch
+       SET due_delivery_at = now() + make_interval(secs => CAST(:seconds AS double precision)),
+           failures = greatest(0, failures - 1), last_failure = :reason
+     WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
 # Rows are locked in the order of the lifecycle: an agency may be acknowledging the same ones over HTTP.
@@ -107,10 +127,10 @@ _RELEASE = text("""
 
 @dataclass(frozen=True, slots=True)
 class HandOver:  # the fields are in the order of what a claim returns
-    """One claimed dispatch, with its referral's content. `priority` is the queue order; times are UTC.
+    """One claimed dispatch, with its referral's content, opened. `priority` is the queue order; times are UTC.
 
-    `failures` counts this hand-over already. For a notice `content` is empty. `chases` counts the reminders so far;
-    `seen` says that its agency has seen it.
+    `failures` counts this hand-over already. For a notice `content` is empty, and nothing is opened. `chases` counts
+    the reminders so far; `seen` says that its agency has seen it.
     """
 
     id: UUID
@@ -124,9 +144,9 @@ class HandOver:  # the fields are in the order of what a claim returns
     referral_id: UUID
     reference: str
     originator: str
-    content: bytes
     chases: int = 0
     seen: bool = False
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +180,36 @@ class Settled:
 async def claim(connection: Connection, actor: Actor, free: Mapping[str, int], limit: int) -> list[HandOver]:
     """Claim up to `limit` due dispatches, at most `free` of each agency, to adapters that answer.
 
-    Logs their disclosure. Commit before handing over.
+    Logs their disclosure. Commit before handing over. What cannot be opened is put off, and not disclosed.
     """
-    claimed = await take(connection, [Slot(agency, most) for agency, most in free.items()], limit, with_content=True)
+    rows = await _lease(connection, [Slot(agency, most) for agency, most in free.items()], limit)
+    if not rows:
+        return []
+    contents = await _contents(connection, {row.referral_id for row in rows})
+    claimed = [HandOver(*row, contents[row.referral_id]) for row in rows if row.referral_id in contents]
+    if len(claimed) < len(rows):
+        aside = [row.id for row in rows if row.referral_id not in contents]
+        parameters = {"ids": aside, "seconds": RETRY_UNOPENABLE_SECONDS, "reason": "its content cannot be opened"}
+        await connection.execute(_SET_ASIDE, parameters)
     await lifecycle.deliver(connection, actor, [item.id for item in claimed])
     return claimed
 
 
-async def take(connection: Connection, slots: Sequence[Slot], limit: int, *, with_content: bool) -> list[HandOver]:
-    """Lease up to `limit` due dispatches, urgent ones first, within these slots. What is taken is not disclosed yet."""
+async def _contents(connection: Connection, referral_ids: Collection[UUID]) -> dict[UUID, bytes]:
+    """The contents of those of these referrals that open; the others are told of in the log."""
+    opener, opened = Opener(connection), {}
+    for row in await connection.execute(_CONTENTS, {"ids": list(referral_ids)}):
+        with contextlib.suppress(Unopenable):
+            opened[row.id] = opener.referral(row.id, row)
+    return opened
+
+
+async def take(connection: Connection, slots: Sequence[Slot], limit: int) -> list[HandOver]:
+    """Lease up to `limit` due dispatches, urgent ones first, within these slots. What is taken is not disclosed."""
+    return [HandOver(*row) for row in await _lease(connection, slots, limit)]
+
+
+async def _lease(connection: Connection, slots: Sequence[Slot], limit: int) -> Sequence[Any]:
     slots = [slot for slot in slots if slot.most > 0]
     if not slots or limit <= 0:
         return []
@@ -179,9 +220,8 @@ async def take(connection: Connection, slots: Sequence[Slot], limit: int, *, wit
         "lasts": [slot.last for slot in slots],
         "most": [min(slot.most, limit) for slot in slots],
         "limit": limit,
-        "with_content": with_content,
     }
-    return [HandOver(*row) for row in await connection.execute(_CLAIM, parameters)]
+    return (await connection.execute(_CLAIM, parameters)).all()
 
 
 async def postpone(connection: Connection, items: Sequence[Postponed]) -> None:

@@ -87,7 +87,7 @@ async def claim(connection: Connection, rooms: Mapping[str, Room], limit: int) -
     await connection.execute(_COUNT, {"agencies": due})
     counted = (await connection.execute(_COUNTED, {"agencies": due})).all()
     slots = [slot for row in counted for slot in allowed(row.agency, rooms[row.agency], row.in_minute, row.in_day)]
-    claimed = await delivery.take(connection, slots, limit, with_content=False)
+    claimed = await delivery.take(connection, slots, limit)
     numbers = Counter(item.agency for item in claimed if not is_known(item))
     if numbers:
         notices = [rooms[agency].quota.notices(number) for agency, number in numbers.items()]

@@ -37,7 +37,7 @@ from app.referrals.timekeeper import Timekeeper
 from app.routing.reference import MatrixCache
 from app.settings import Settings
 from tests.app.lifecycle_model import Case, Item
-from tests.conftest import SECRET, referral
+from tests.conftest import RING, SECRET, referral
 from tests.invariants import check
 
 T = TypeVar("T")
@@ -313,7 +313,8 @@ async def _reference(database: Database) -> Reference:
 def test_every_order_of_verbs_leads_where_the_model_says(database_url: str) -> None:
     with asyncio.Runner() as runner:
         Lifecycle.runner = runner
-        Lifecycle.database = Database(Settings(database_url=database_url, secret=SecretStr(SECRET)))
+        configuration = Settings(database_url=database_url, secret=SecretStr(SECRET), key_ring=SecretStr(RING))
+        Lifecycle.database = Database(configuration)
         Lifecycle.reference = runner.run(_reference(Lifecycle.database))
         try:
             run_state_machine_as_test(

@@ -28,6 +28,7 @@ from tests.faults.start import command
 from tests.journeys.processes import System, runs
 
 SECRET = "a secret for fault tests that is long enough to be one"
+RING = "ring-of-faults:" + "A" * 43
 
 LEASE_SECONDS = 3.0
 """The lease of a hand-over here: what a killed worker held is taken up again after this, instead of after 90 s."""
@@ -228,6 +229,7 @@ def running(folder: Path, *, lease_seconds: float = LEASE_SECONDS) -> Iterator[P
         **child_environment(),
         "GAIN_BROKER_URL": broker.url,
         "GAIN_SECRET": SECRET,
+        "GAIN_KEY_RING": RING,
         "GAIN_SIMULATE": "true",
         "GAIN_SIMULATION_SPEED": "0",
         inject.VARIABLE: str(faults),

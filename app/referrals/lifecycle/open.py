@@ -67,7 +67,8 @@ _OPEN = text("""
            SET open_dispatches = open_dispatches + counted.number, updated_at = now(),
                -- Held with dispatches, it stays held until it is released; held for want of any, it goes on now.
                state = CASE WHEN state = 'held' AND open_dispatches > 0 THEN 'held' ELSE 'in_progress' END,
-               reason = CASE WHEN state = 'held' AND open_dispatches > 0 THEN reason END
+               reason = CASE WHEN state = 'held' AND open_dispatches > 0 THEN reason END,
+               sealed_reason = CASE WHEN state = 'held' AND open_dispatches > 0 THEN sealed_reason END
           FROM counted WHERE referral.id = counted.referral_id
     )
     INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, detail)
@@ -77,7 +78,7 @@ _OPEN = text("""
 """)
 
 _HOLD = text("""
-    UPDATE referral SET state = 'held', reason = :reason, updated_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))
+    UPDATE referral SET state = 'held', updated_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
@@ -95,11 +96,13 @@ async def open_dispatches(
 
 
 async def hold_without_addressee(connection: Connection, actor: Actor, referral_ids: Sequence[UUID]) -> None:
-    """Hold accepted referrals (locked by the caller) for which nobody is to be asked: a co-ordinator must decide."""
+    """Hold accepted referrals (locked by the caller) for which nobody is to be asked: a co-ordinator must decide.
+
+    Held without a reason means just this: fan-out opens and seals nothing.
+    """
     if not referral_ids:
         return
-    reason = "No addressee was named and the routing matrix chooses none."
-    await connection.execute(_HOLD, {"ids": list(referral_ids), "reason": reason})
+    await connection.execute(_HOLD, {"ids": list(referral_ids)})
     await record(
         connection,
         actor,

@@ -1,0 +1,41 @@
+"""Where data keys and the blind index are kept, and which rows are sealed.
+
+Safe while the program before still runs: two new tables, and columns whose defaults cost no rewriting. What it stores
+is marked as not sealed by the default, and `gain migrate` seals it (app.referrals.seal_earlier).
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0008"
+down_revision: str | None = "0003"
+branch_labels: str | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    """Two tables; a mark on each row that holds content; a place for sealed reasons."""
+    op.create_table(
+        "data_key",
+        sa.Column("referral_id", sa.Uuid(), nullable=False),
+        sa.Column("ring_key", sa.Text(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("referral_id", name=op.f("pk_data_key")),
+    )
+    op.create_table(
+        "subject_index",
+        sa.Column("referral_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("referral_id", "digest", name=op.f("pk_subject_index")),
+    )
+    op.create_index("ix_subject_index_digest", "subject_index", ["digest"], unique=False)
+    for table in ("referral", "response", "message"):
+        op.add_column(table, sa.Column("sealed", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    for table in ("referral", "dispatch"):
+        op.add_column(table, sa.Column("sealed_reason", sa.LargeBinary(), nullable=True))
+
+
+def downgrade() -> None:
+    """Migrations go forward only: restore a backup instead."""
+    raise NotImplementedError("migrations go forward only")
