@@ -5,16 +5,22 @@ What is stored lies in the past and is spread over the agencies as the broker wo
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import asyncpg
 import orjson
+from uuid_utils.compat import uuid7
 
+from app.crypto.sealing import Place
+from app.crypto.source import source_for
+from app.crypto.vault import Vault
 from benchmarks.measure import Effort
 from benchmarks.referrals import AGENCIES, referral
 from benchmarks.stage import Stage
 
-_SLICE = 50_000
+_SLICE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,19 @@ LARGE = Size(full=500_000, quick=10_000, waits_in=20)
 """Ten million dispatches; the twenty million of the target take twice the time and disk (`--stored 1000000`)."""
 
 _REFERRALS = """
-    INSERT INTO referral (id, reference, originator, region, state, priority, crime_types, addressees, content,
+    WITH given AS MATERIALIZED (
+        SELECT *, make_interval(secs => -86400 - n % 8640000) AS age
+          FROM unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::bytea[]) AS given (n, id, content, wrapped)
+    ), keyed AS (
+        INSERT INTO data_key (referral_id, ring_key, wrapped) SELECT id, $5, wrapped FROM given
+    )
+    INSERT INTO referral (id, reference, originator, region, state, priority, crime_types, addressees, content, sealed,
                           created_by, created_at, updated_at, respond_by, open_dispatches)
-    SELECT uuidv7(age), 'GAIN-2025-' || lpad(n::text, 8, '0'), 'SWP', 'TARIAN',
-           CASE WHEN n % $4 = 0 THEN 'in_progress' ELSE 'completed' END, 1 + n % 2, '{drug_trafficking}', $5, $3,
-           'stock', now() + age, now() + age, now() + age + interval '14 days', CASE WHEN n % $4 = 0 THEN 20 ELSE 0 END
-      FROM generate_series($1::bigint, $2::bigint) AS n
-     CROSS JOIN LATERAL (SELECT make_interval(secs => -86400 - n % 8640000)) AS made (age)
+    SELECT id, 'GAIN-2025-' || lpad(n::text, 8, '0'), 'SWP', 'TARIAN',
+           CASE WHEN n % $6 = 0 THEN 'in_progress' ELSE 'completed' END, 1 + n % 2, '{drug_trafficking}', $7, content,
+           true, 'stock', now() + age, now() + age, now() + age + interval '14 days',
+           CASE WHEN n % $6 = 0 THEN 20 ELSE 0 END
+      FROM given
 """
 
 _DISPATCHES = """
@@ -80,10 +92,11 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
     indexes = await connection.fetch(_INDEXES)
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['name']}")
-    content = orjson.dumps(referral(0))
+    content, vault = orjson.dumps(referral(0)), Vault(source_for(stage.settings(url)))
     for first in range(1, referrals + 1, _SLICE):
         last = min(first + _SLICE - 1, referrals)
-        await connection.execute(_REFERRALS, first, last, content, one_waits_in, AGENCIES)
+        sealed = _sealed(vault, range(first, last + 1), content)
+        await connection.execute(_REFERRALS, *sealed, vault.ring().current, one_waits_in, AGENCIES)
         await connection.execute(_DISPATCHES, f"GAIN-2025-{first:08d}", f"GAIN-2025-{last:08d}")
     for index in indexes:
         await connection.execute(index["indexdef"])
@@ -95,6 +108,17 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
         f"{size / 2**30:.1f} GiB, made in {time.monotonic() - began:.0f} s."
     )
     return url
+
+
+def _sealed(
+    vault: Vault, numbers: Sequence[int], content: bytes
+) -> tuple[list[int], list[UUID], list[bytes], list[bytes]]:
+    """Numbers, ids, sealed contents and wrapped data keys, as the broker itself would store them."""
+    now = int(time.time())
+    ids = [uuid7(nanoseconds=(now - 86_400 - number % 8_640_000) * 10**9) for number in numbers]
+    keys = [vault.new_key(id) for id in ids]
+    contents = [made.key.seal(Place("referral", "content", id), content) for made, id in zip(keys, ids, strict=True)]
+    return list(numbers), ids, contents, [made.wrapped for made in keys]
 
 
 async def _settle(connection: asyncpg.Connection) -> None:

@@ -1,14 +1,18 @@
-"""The key ring: a few named 256-bit keys that wrap the data keys. The first is current; the others only unwrap.
+"""The key ring: a few named 256-bit keys that wrap the data keys. One is current; the others only unwrap.
 
-As text it is `id:key` entries with white space between, keys in base64url. Where a KMS or an HSM is the custodian, the
+As text it is `id:key` entries with white space between, the oldest first, keys in base64url, the current one marked
+`*id:key` (one alone needs no mark). Where a KMS or an HSM is the custodian, the
 entries hold ring keys as it wrapped them, and it is asked once a key and process; without one the ring lies open in a
 file or variable that only the broker may read.
 """
 
+import hashlib
+import hmac
 import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 from uuid import UUID
@@ -22,7 +26,7 @@ from app.crypto.refusal import Unopenable
 KEY_BYTES = 32
 NONCE_BYTES = 12
 
-_ENTRY = re.compile(r"([a-z0-9-]{1,40}):([A-Za-z0-9_-]{43,4000}={0,2})")
+_ENTRY = re.compile(r"(\*?)([a-z0-9-]{1,40}):([A-Za-z0-9_-]{43,4000}={0,2})")
 _WRAPPED = b"\x01"
 """First byte of a wrapped data key: the form of what follows, a nonce and AES-256-GCM's ciphertext and tag."""
 
@@ -54,16 +58,23 @@ class Bare:
 
 
 class KeyRing:
-    """Ring keys by id, the current one first. Wraps and unwraps data keys, each bound to its referral and ring key."""
+    """Ring keys by id, of which one is current. A data key is wrapped bound to its referral and its ring key."""
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
-        if not keys:
-            raise RingError("the key ring is empty")
-        if any(len(key) != KEY_BYTES for key in keys.values()):
-            raise RingError("a key of the ring has not 32 bytes")
-        self.ids = tuple(keys)
-        self.current = self.ids[0]
+    def __init__(self, keys: Mapping[str, bytes], current: str) -> None:
+        self.ids = frozenset(keys)
+        self.current = current
+        self.proven: set[str] = set()
+        """URLs of databases that have been seen to be this ring's."""
         self._ciphers = {id: AESGCM(key) for id, key in keys.items()}
+        self._proofs = {id: hmac.digest(key, b"gain ring key proof", hashlib.sha256) for id, key in keys.items()}
+
+    def fits(self, id: str, proof: bytes) -> bool:
+        """Whether the ring has the key of this name that gave the proof."""
+        return id in self.ids and hmac.compare_digest(self._proofs[id], proof)
+
+    def proof(self) -> bytes:
+        """What tells the current key from any other, and tells nothing of it."""
+        return self._proofs[self.current]
 
     def wrap(self, referral_id: UUID, data_key: bytes) -> bytes:
         """The data key of a referral under the current ring key."""
@@ -94,29 +105,46 @@ def _bound(id: str, referral_id: UUID) -> bytes:
     return _prefix(id) + referral_id.bytes
 
 
-def parse(text: str, custodian: Custodian) -> dict[str, bytes]:
-    """The keys of a ring by id, the current one first. Raises `RingError`."""
-    return {id: _unwrapped(kept, custodian) for id, kept in entries(text).items()}
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The entries of a ring as they are kept: keys by id, the oldest first, and which is current."""
+
+    kept: Mapping[str, str]
+    current: str
+
+    def text(self) -> str:
+        """As the text of a ring."""
+        return "".join(f"{'*' * (id == self.current)}{id}:{key}\n" for id, key in self.kept.items())
+
+    def opened(self, custodian: Custodian) -> KeyRing:
+        """The ring at work. Raises `RingError` where the custodian does not give a key of 32 bytes."""
+        return KeyRing({id: _unwrapped(kept, custodian) for id, kept in self.kept.items()}, self.current)
+
+    def waiting(self) -> list[str]:
+        """The keys that were added since the current one, and never were current."""
+        ids = list(self.kept)
+        return ids[ids.index(self.current) + 1 :]
 
 
-def entries(text: str) -> dict[str, str]:
-    """The entries of a ring, as they are kept, by id. Raises `RingError`."""
-    found: dict[str, str] = {}
+def entries(text: str) -> Entries:
+    """The entries of a ring. Raises `RingError`."""
+    kept: dict[str, str] = {}
+    marked = []
     for number, entry in enumerate(text.split(), 1):
         match = _ENTRY.fullmatch(entry)
         if match is None:
             raise RingError(f"entry {number} of the key ring is not `id:key`")
-        if match[1] in found:
+        mark, id, key = match.groups()
+        if id in kept:
             raise RingError(f"entry {number} of the key ring has the id of another")
-        found[match[1]] = match[2]
-    if not found:
+        kept[id] = key
+        marked += [id] if mark else []
+    if not kept:
         raise RingError("the key ring is empty")
-    return found
-
-
-def written(kept: Mapping[str, str]) -> str:
-    """Entries as the text of a ring's file."""
-    return "".join(f"{id}:{key}\n" for id, key in kept.items())
+    current = marked or ([*kept] if len(kept) == 1 else [])
+    if len(current) != 1:
+        raise RingError("one key of the ring must be marked as current, and no other")
+    return Entries(kept, current[0])
 
 
 def new_entry(custodian: Custodian) -> tuple[str, str]:
@@ -125,9 +153,10 @@ def new_entry(custodian: Custodian) -> tuple[str, str]:
     return f"{clock.now():%Y%m%d}-{os.urandom(3).hex()}", urlsafe_b64encode(custodian.wrap(key)).decode().rstrip("=")
 
 
-def new_ring(custodian: Custodian) -> str:
-    """The text of a ring with one new key."""
-    return written(dict([new_entry(custodian)]))
+def new_ring(custodian: Custodian) -> Entries:
+    """A ring with one new key."""
+    id, key = new_entry(custodian)
+    return Entries({id: key}, id)
 
 
 def _unwrapped(kept: str, custodian: Custodian) -> bytes:

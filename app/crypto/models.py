@@ -1,11 +1,22 @@
 """The tables of encryption: wrapped data keys, and the blind index. Neither says anything without the keys."""
 
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index, LargeBinary, Text, Uuid
+from sqlalchemy import DateTime, Index, LargeBinary, Text, Uuid, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
+
+
+class RingKey(Base):
+    """A key of the ring that something here was wrapped under; `proof` tells it from another of the same name."""
+
+    __tablename__ = "ring_key"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    proof: Mapped[bytes] = mapped_column(LargeBinary)
+    first_used_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 class WrappedKey(Base):

@@ -10,7 +10,6 @@ RETRY_SECONDS = 30
 
 _TELL_AGAIN_SECONDS = 60.0
 
-log = logger()
 _told: dict[str, float] = {}
 
 
@@ -23,6 +22,7 @@ class Unopenable(Problem):
     def __init__(self, why: str, *, ring_key: str = "") -> None:
         super().__init__(UNAVAILABLE, retry_after=RETRY_SECONDS)
         self.why = why
+        self.ring_key = ring_key
         _tell(why, ring_key)
 
 
@@ -33,4 +33,4 @@ def _tell(why: str, ring_key: str) -> None:
     if now < _told.get(cause, 0.0):
         return
     _told[cause] = now + _TELL_AGAIN_SECONDS
-    log.error("content cannot be opened or sealed", why=why, **({"ring_key": ring_key} if ring_key else {}))
+    logger().error("content cannot be opened or sealed", why=why, **({"ring_key": ring_key} if ring_key else {}))

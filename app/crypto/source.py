@@ -5,15 +5,13 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from app.crypto.keyring import Bare, Custodian, KeyRing, RingError, parse
+from app.crypto.keyring import Bare, Custodian, KeyRing, RingError, entries
 from app.crypto.refusal import Unopenable
 from app.logs import logger
 from app.settings import Settings
 
 LOOK_SECONDS = 1.0
 """How often the file is looked at: so long a process may go on wrapping under a key that is not current any more."""
-
-log = logger()
 
 
 class RingSource:
@@ -46,11 +44,11 @@ class RingSource:
         try:
             text = self._changed_text()
             if text is not None:
-                self._ring = KeyRing(parse(text, self._custodian))
+                self._ring = entries(text).opened(self._custodian)
         except (OSError, UnicodeDecodeError, RingError) as error:
             self._seen = None
             why = str(error) if isinstance(error, RingError) else type(error).__name__
-            log.error("the key ring cannot be read", why=why, kept=self._ring is not None)
+            logger().error("the key ring cannot be read", why=why, kept=self._ring is not None)
 
     def _changed_text(self) -> str | None:
         """The ring's text where it is new to us."""

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.crypto.blind_index import BlindIndex
-from app.crypto.keyring import KEY_BYTES
+from app.crypto.keyring import KEY_BYTES, KeyRing
 from app.crypto.keys import Keys
 from app.crypto.refusal import Unopenable
 from app.crypto.sealing import DataKey, Place
@@ -29,7 +29,9 @@ _KEEP = text("""
     ON CONFLICT (referral_id) DO NOTHING
 """)
 
-_NEWEST = text("SELECT referral_id, ring_key, wrapped FROM data_key ORDER BY referral_id DESC LIMIT 1")
+_RING_KEYS = text("SELECT id, proof FROM ring_key")
+
+_USE = text("INSERT INTO ring_key (id, proof) VALUES (:id, :proof) ON CONFLICT (id) DO NOTHING")
 
 
 class NewKey(NamedTuple):
@@ -48,6 +50,10 @@ class Vault:
 
     def __init__(self, source: RingSource) -> None:
         self._source = source
+
+    def ring(self, needed: str = "") -> KeyRing:
+        """The ring as it is now, read again where it lacks the key `needed`. Raises `Unopenable` without one."""
+        return self._source.ring(needed)
 
     def new_key(self, referral_id: UUID) -> NewKey:
         """A data key for a new referral, wrapped under the current ring key. Raises `Unopenable`."""
@@ -119,10 +125,10 @@ def _blind_index(secret: str, file: Path | None) -> BlindIndex:
 
 async def data_keys(connection: Connection, referral_ids: Collection[UUID]) -> Mapping[UUID, DataKey]:
     """The data key of each of these referrals; made where there is none yet, because an older version stored it."""
-    vault = vault_of(connection)
     ids = sorted(set(referral_ids))
     rows = (await connection.execute(_WRAPPED, {"ids": ids})).all()
     if len(rows) < len(ids):
+        vault = await sealing_vault(connection)
         there = {row.referral_id for row in rows}
         made = {id: vault.new_key(id) for id in ids if id not in there}
         parameters = {
@@ -132,6 +138,7 @@ async def data_keys(connection: Connection, referral_ids: Collection[UUID]) -> M
         }
         await connection.execute(_KEEP, parameters)
         rows = (await connection.execute(_WRAPPED, {"ids": ids})).all()  # another may have been first
+    vault = vault_of(connection)
     return {row.referral_id: vault.key(row.referral_id, row.ring_key, row.wrapped) for row in rows}
 
 
@@ -140,9 +147,32 @@ async def data_key(connection: Connection, referral_id: UUID) -> DataKey:
     return (await data_keys(connection, [referral_id]))[referral_id]
 
 
-async def check(connection: Connection) -> None:
-    """Raise `Unopenable` where nothing can be sealed, or the newest data key cannot be unwrapped."""
-    vault = vault_of(connection)
-    vault.new_key(UUID(int=0))
-    if (newest := (await connection.execute(_NEWEST)).one_or_none()) is not None:
-        vault.key(newest.referral_id, newest.ring_key, newest.wrapped)
+async def sealing_vault(connection: Connection) -> Vault:
+    """The vault to make new data keys with. Raises `Unopenable` where the ring is not the one of this database.
+
+    A ring that lacks a key which is in use, or holds another of the same name, would seal what the right one never
+    opens. Looked at once for each ring: first use of a ring key is written down, and proves it from the next on.
+    """
+    vault, url = vault_of(connection), settings_of(connection).database_url
+    ring = vault.ring()
+    if url not in ring.proven and await check(connection):
+        ring.proven.add(url)
+    return vault
+
+
+async def check(connection: Connection) -> bool:
+    """Whether the current ring key is known to the database; it is from now on.
+
+    Raises `Unopenable` where there is no ring, or it does not fit the ring keys that are in use.
+    """
+    ring = vault_of(connection).ring()
+    known = {row.id: row.proof for row in await connection.execute(_RING_KEYS)}
+    for id, proof in known.items():
+        if id not in ring.ids:
+            ring = vault_of(connection).ring(id)
+        if not ring.fits(id, proof):
+            raise Unopenable("the key ring lacks a key, or has a wrong one of its name", ring_key=id)
+    if ring.current in known:
+        return True
+    await connection.execute(_USE, {"id": ring.current, "proof": ring.proof()})
+    return False

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app.audit.record import Actor
 from app.crypto.blind_index import BlindIndex
 from app.crypto.sealing import Place
-from app.crypto.vault import Vault, blind_index_of, vault_of
+from app.crypto.vault import Vault, blind_index_of, sealing_vault
 from app.db import Connection
 from app.referrals.views import document
 
@@ -113,7 +113,8 @@ async def accept(connection: Connection, submissions: Sequence[Submission]) -> l
     counts, the other is its repetition, as if it had come a moment later.
     """
     items = _first_of_each_key(submissions)
-    parameters = _columns(items) | sealed(vault_of(connection), items) | indexed(blind_index_of(connection), items)
+    vault = await sealing_vault(connection)
+    parameters = _columns(items) | sealed(vault, items) | indexed(blind_index_of(connection), items)
     rows = await connection.execute(_ACCEPT, parameters)
     receipts = {row.id: Receipt(row.id, row.reference, row.created_at) for row in rows}
     repeated = [item for item in submissions if item.id not in receipts]

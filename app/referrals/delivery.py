@@ -126,13 +126,14 @@ _RELEASE = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:  # the fields are in the order of what a claim returns
+class HandOver:  # after `content`, the fields are in the order of what a claim returns
     """One claimed dispatch, with its referral's content, opened. `priority` is the queue order; times are UTC.
 
     `failures` counts this hand-over already. For a notice `content` is empty, and nothing is opened. `chases` counts
     the reminders so far; `seen` says that its agency has seen it.
     """
 
+    content: bytes
     id: UUID
     agency: str
     round: int
@@ -146,7 +147,6 @@ class HandOver:  # the fields are in the order of what a claim returns
     originator: str
     chases: int = 0
     seen: bool = False
-    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ async def claim(connection: Connection, actor: Actor, free: Mapping[str, int], l
     if not rows:
         return []
     contents = await _contents(connection, {row.referral_id for row in rows})
-    claimed = [HandOver(*row, contents[row.referral_id]) for row in rows if row.referral_id in contents]
+    claimed = [HandOver(contents[row.referral_id], *row) for row in rows if row.referral_id in contents]
     if len(claimed) < len(rows):
         aside = [row.id for row in rows if row.referral_id not in contents]
         parameters = {"ids": aside, "seconds": RETRY_UNOPENABLE_SECONDS, "reason": "its content cannot be opened"}
@@ -206,7 +206,7 @@ async def _contents(connection: Connection, referral_ids: Collection[UUID]) -> d
 
 async def take(connection: Connection, slots: Sequence[Slot], limit: int) -> list[HandOver]:
     """Lease up to `limit` due dispatches, urgent ones first, within these slots. What is taken is not disclosed."""
-    return [HandOver(*row) for row in await _lease(connection, slots, limit)]
+    return [HandOver(b"", *row) for row in await _lease(connection, slots, limit)]
 
 
 async def _lease(connection: Connection, slots: Sequence[Slot], limit: int) -> Sequence[Any]:

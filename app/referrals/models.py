@@ -65,6 +65,7 @@ class Referral(Base):
     __table_args__ = (
         CheckConstraint(_one_of("state", ReferralState), name="state"),
         UniqueConstraint("reference"),
+        Index("ix_referral_lying_open", "id", postgresql_where=text("NOT sealed OR reason IS NOT NULL")),
         Index("ix_referral_originator_id", "originator", text("id DESC")),
         Index("ix_referral_region_id", "region", text("id DESC")),
         Index("ix_referral_originator_updated", "originator", "updated_at"),
@@ -159,6 +160,11 @@ class Dispatch(Base):
         ),
         Index("ix_dispatch_open", "agency", "region", "state", postgresql_where=text(_IS_OPEN)),
         Index("ix_dispatch_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
+        Index(
+            "ix_dispatch_lying_open",
+            "id",
+            postgresql_where=text("state = 'cancelled' AND ended_because IS NOT NULL"),
+        ),
         Index("ix_dispatch_closed_at", "closed_at", postgresql_where=text("closed_at IS NOT NULL")),
     )
 
@@ -195,6 +201,7 @@ class Response(Base):
             unique=True,
             postgresql_where=text("flag IS NULL AND outcome <> 'more_information'"),
         ),
+        Index("ix_response_lying_open", "id", postgresql_where=text("NOT sealed")),
         Index("ix_response_referral_id", "referral_id", "recorded_at"),
     )
 
@@ -216,7 +223,10 @@ class Message(Base):
     sent_by: Mapped[str] = mapped_column(Text)
     sent_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
-    __table_args__ = (Index("ix_message_dispatch_id", "dispatch_id", "id"),)
+    __table_args__ = (
+        Index("ix_message_lying_open", "id", postgresql_where=text("NOT sealed")),
+        Index("ix_message_dispatch_id", "dispatch_id", "id"),
+    )
 
 
 class Alert(Base):
