@@ -110,6 +110,14 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
     return url
 
 
+async def lay_open(stage: Stage, url: str) -> None:
+    """Have a stocked database hold what the broker seals as it is, for a baseline that seals nothing."""
+    connection = await stage.connect(url)
+    await connection.execute("UPDATE referral SET content = $1, sealed = false", orjson.dumps(referral(0)))
+    await _settle(connection)
+    await connection.close()
+
+
 def _sealed(
     vault: Vault, numbers: Sequence[int], content: bytes
 ) -> tuple[list[int], list[UUID], list[bytes], list[bytes]]:
@@ -125,4 +133,5 @@ async def _settle(connection: asyncpg.Connection) -> None:
     """As a database is that has been running: visible everywhere, analysed, written out."""
     await connection.execute("VACUUM (ANALYZE) referral")
     await connection.execute("VACUUM (ANALYZE) dispatch")
+    await connection.execute("VACUUM (ANALYZE) data_key")
     await connection.execute("CHECKPOINT")
