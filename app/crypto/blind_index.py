@@ -9,9 +9,8 @@ matching belongs to people and to opened content.
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from app.crypto.keys import Keys, Purpose
 
@@ -24,11 +23,8 @@ _LETTERS = str.maketrans(
 """Letters that Unicode does not take apart into a plain one and an accent."""
 
 
-class Kind(StrEnum):
-    """What a compound is made of."""
-
-    PERSON = "person"
-    IDENTIFIER = "identifier"
+Kind = Literal["person", "identifier"]
+"""What a compound is made of: a name with a birth date, or an identifier's type with its value."""
 
 
 class Compound(NamedTuple):
@@ -41,7 +37,7 @@ class Compound(NamedTuple):
 class Blind(NamedTuple):
     """A compound as the index holds it."""
 
-    kind: str
+    kind: Kind
     digest: bytes
 
 
@@ -55,7 +51,7 @@ class BlindIndex:
         """The digest of one compound."""
         mac = self._mac.copy()
         mac.update(f"{compound.kind}\0{compound.text}".encode())
-        return Blind(compound.kind.value, mac.finalize()[:DIGEST_BYTES])
+        return Blind(compound.kind, mac.finalize()[:DIGEST_BYTES])
 
     def of(self, subject: Mapping[str, Any]) -> list[Blind]:
         """The digests of a subject as it was submitted, each once."""
@@ -75,12 +71,12 @@ def compounds(subject: Mapping[str, Any]) -> list[Compound]:
 def _person(name: Mapping[str, Any], born: str) -> Compound | None:
     """A name is full with both its parts; one alone is never indexed."""
     family, given = plain(name.get("family_name") or ""), plain(name.get("given_names") or "")
-    return Compound(Kind.PERSON, f"{family}|{given}|{born}") if family and given else None
+    return Compound("person", f"{family}|{given}|{born}") if family and given else None
 
 
 def _identifier(type: str, value: str) -> Compound | None:
     normal = _FORMS.get(type, plain)(value)
-    return Compound(Kind.IDENTIFIER, f"{type}|{normal}") if normal else None
+    return Compound("identifier", f"{type}|{normal}") if normal else None
 
 
 @lru_cache(maxsize=4096)

@@ -24,4 +24,4 @@ async def same_subject(
     """
     parameters = {"digests": list(digests), "besides": besides, "limit": limit}
     rows = await connection.execute(_SAME, parameters)
-    return {row.referral_id: frozenset(map(Kind, row.kinds)) for row in rows}
+    return {row.referral_id: frozenset(row.kinds) for row in rows}

@@ -14,7 +14,6 @@ from sqlalchemy import text
 from starlette.routing import Route
 
 from app.crypto import refusal
-from app.crypto.blind_index import Kind
 from app.crypto.rotation import BATCH, forget, usage, wrap_all
 from app.crypto.sealing import Place
 from app.crypto.vault import blind_index_of, data_keys
@@ -378,7 +377,7 @@ async def test_the_same_subject_is_found_by_name_and_birth_date_or_by_an_identif
     async with database.transaction() as connection:
         digests = [blind.digest for blind in blind_index_of(connection).of(subject)]
         found = await same_subject(connection, digests, besides=first)
-        assert found == {by_name: {Kind.PERSON}, vehicle: {Kind.IDENTIFIER}}
+        assert found == {by_name: {"person"}, vehicle: {"identifier"}}
         assert set(await same_subject(connection, digests)) == {first, by_name, vehicle}
 
 

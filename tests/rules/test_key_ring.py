@@ -1,16 +1,16 @@
 """The key ring: what it holds, who may keep its keys, and how processes learn of a new one."""
 
 import os
+import time
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from app.crypto import source as sources
 from app.crypto.keyring import Bare, Entries, KeyRing, RingError, entries, new_entry, new_ring
 from app.crypto.refusal import Unopenable
-from app.crypto.source import RingSource
+from app.crypto.source import LOOK_SECONDS, RingSource
 
 REFERRAL = UUID(int=7)
 KEY = "A" * 43
@@ -119,9 +119,9 @@ def test_a_process_takes_up_a_new_current_key_when_it_looks_again(
     source = RingSource(file, "")
     assert source.ring().current == "a"
     file.write_text(f"a:{KEY} *b:{OTHER}")
-    now = sources.time.monotonic()
+    now = time.monotonic()
     assert source.ring().current == "a"
-    monkeypatch.setattr(sources.time, "monotonic", lambda: now + sources.LOOK_SECONDS)
+    monkeypatch.setattr(time, "monotonic", lambda: now + LOOK_SECONDS)
     assert source.ring().current == "b"
 
 
@@ -139,8 +139,8 @@ def test_what_runs_goes_on_with_the_ring_it_has(tmp_path: Path, monkeypatch: pyt
             file.write_text("a:")
         case _:
             file.write_bytes(b"\xff\xfe")
-    now = sources.time.monotonic()
-    monkeypatch.setattr(sources.time, "monotonic", lambda: now + sources.LOOK_SECONDS)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + LOOK_SECONDS)
     assert source.ring().current == "a"
     file.write_text(f"a:{KEY} *b:{OTHER}")
     assert source.ring("b").current == "b"
