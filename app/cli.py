@@ -44,6 +44,9 @@ def up(
     data_dir: DataDirectory = _HERE,
     simulate: Annotated[bool | None, typer.Option(help="Let the simulated bodies answer.")] = None,
     speed: Speed = None,
+    no_broker: Annotated[
+        bool, typer.Option("--no-broker", help="Run without Valkey: workers poll PostgreSQL.")
+    ] = False,
 ) -> None:
     """Run the whole system until Ctrl-C: database, broker, gateway, workers, scheduler.
 
@@ -66,7 +69,13 @@ def up(
         data_dir,
         settings.host,
         settings.port if port is None else port,
-        plan(data_dir, agencies, simulated, settings.simulation_speed if speed is None else speed),
+        plan(
+            data_dir,
+            agencies,
+            simulated,
+            settings.simulation_speed if speed is None else speed,
+            broker=settings.has_broker and not no_broker,
+        ),
         say=say,
         ready=lambda url: print(f"ready {url}", flush=True),
     )
@@ -87,15 +96,28 @@ def serve(
 
 
 @cli.command()
-def worker(processes: Processes = None) -> None:
-    """Run a Celery worker alone, configured by GAIN_* variables."""
-    from app.settings import Settings
+def worker(
+    processes: Processes = None,
+    no_broker: Annotated[
+        bool, typer.Option("--no-broker", help="Poll PostgreSQL four times a second instead of using Celery.")
+    ] = False,
+) -> None:
+    """Run a worker alone, configured by GAIN_* variables: Celery's, or with --no-broker one that needs none."""
+    from app.settings import NO_BROKER, Settings, SettingsError
 
     settings = Settings()
-    _need(settings, "database_url", "broker_url")
+    _need(settings, "database_url", *(() if no_broker else ("broker_url",)))
+    if not no_broker and not settings.has_broker:
+        raise SettingsError(f"GAIN_BROKER_URL={NO_BROKER}: start this worker with --no-broker, or name a broker")
+    settings = settings.model_copy(update={"worker_processes": processes or settings.worker_processes})
+    if no_broker:
+        from workers import polling
+
+        polling.run_worker(settings)
+        return
     from workers.celery_app import run_worker
 
-    run_worker(settings.model_copy(update={"worker_processes": processes or settings.worker_processes}))
+    run_worker(settings)
 
 
 @cli.command()

@@ -137,6 +137,13 @@ TOO_MANY_REQUESTS = ProblemType("too-many-requests", 429, "Too many requests", "
 UNAVAILABLE = ProblemType(
     "unavailable", 503, "The broker cannot do that just now", "Nothing was changed. Try again as `Retry-After` says."
 )
+BACKLOG = ProblemType(
+    "backlog",
+    503,
+    "Too many referrals wait to be passed on",
+    "Nothing was stored. Send the same request again after `Retry-After`, with the same `Idempotency-Key`. What was "
+    "accepted before is safe. Urgent referrals are refused last.",
+)
 INTERNAL = ProblemType("internal", 500, "The broker failed", "Nothing was changed. Tell the operator the request id.")
 
 PROBLEM_TYPES: dict[str, ProblemType] = _kinds(

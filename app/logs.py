@@ -4,6 +4,7 @@ No personal data: an exception is told as its type, its SQLSTATE where it has on
 `file:line:function`, never its message (a driver's holds rows, a validator's what was sent) and never local values.
 """
 
+import asyncio
 import logging
 import os
 import sys
@@ -39,6 +40,7 @@ def configure(part: str, level: str) -> None:
     """
     stamp = _stamp(part)
     _configure_structlog(stamp, level, lasting=True)
+    _requests.configure(stamp, level)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(stamp))
     logging.basicConfig(handlers=[handler], level=level, force=True)
@@ -61,6 +63,38 @@ def logger() -> FilteringBoundLogger:
     """A logger: `log.info("what happened", key=value)`. Values must not be personal data."""
     made: FilteringBoundLogger = structlog.get_logger()
     return made
+
+
+class _Requests:
+    """The lines of served requests: those of one turn of the event loop leave together, by one system call."""
+
+    def __init__(self, stamp: Stamp) -> None:
+        self.configure(stamp, "INFO")
+        self._waiting: list[bytes] = []
+
+    def configure(self, stamp: Stamp, level: str) -> None:
+        self._stamp = stamp
+        self._least = logging.getLevelNamesMapping()[level]
+
+    def add(self, level: str, facts: EventDict) -> None:
+        if logging.getLevelNamesMapping()[level.upper()] < self._least:
+            return
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._waiting.append(_render(None, level, self._stamp(None, level, {"event": "request", **facts})))
+
+    def _write(self) -> None:
+        lines, self._waiting = self._waiting, []
+        sys.stderr.buffer.write(b"\n".join((*lines, b"")))
+        sys.stderr.buffer.flush()
+
+
+def tell_request(facts: EventDict, *, quiet: bool = False) -> None:
+    """Log a served request as `log.info("request", **facts)` would (`quiet`: as `log.debug`), at a third of the cost.
+
+    Call it in the event loop; the line is written at the end of the loop's present turn.
+    """
+    _requests.add("debug" if quiet else "info", facts)
 
 
 def describe(error: BaseException, *, causes: int = _CAUSES_TOLD) -> dict[str, Any]:
@@ -91,7 +125,7 @@ def _frames(traceback: TracebackType | None) -> list[str]:
 def _stamp(part: str) -> Stamp:
     def stamp(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.now(UTC),  # rendered as RFC 3339
             "level": "error" if method == "exception" else method,
             "event": event.pop("event"),
             "part": part,
@@ -162,3 +196,4 @@ def _log_uncaught(kind: type[BaseException], error: BaseException | None, traceb
 
 # structlog's own default would print local values: a process that was never configured, such as a test, is safe too.
 _configure_structlog(_stamp("unnamed"), "INFO", lasting=False)
+_requests = _Requests(_stamp("unnamed"))

@@ -25,6 +25,8 @@ from app.intake import messages, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
+from app.referrals.backlog import Bounds
+from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
@@ -37,7 +39,7 @@ from app.web.guard import BodyLimit
 from app.web.health import Probe, Readiness
 from app.web.install import install
 from app.web.routing import StrictRoute
-from workers.wake import CeleryWake
+from workers.wake import wake_of
 
 log = logger()
 
@@ -100,7 +102,7 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
-    _furnish(app, configuration, wake or CeleryWake(configuration))
+    _furnish(app, configuration, wake or wake_of(configuration))
     install(app, BodyLimit(configuration.body_limit_bytes), lanes=_lanes())
     for door in DOORS:
         app.include_router(door)
@@ -130,15 +132,16 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.wake = wake
     app.state.directory = DirectoryCache()
     app.state.matrix = MatrixCache()
-    app.state.coalescer = Coalescer(database)
+    app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
+    app.state.coalescer = Coalescer(database, gauge)
     app.state.presence = Presence()
-    app.state.broker = broker = Redis.from_url(configuration.broker(), socket_timeout=1, socket_connect_timeout=1)
-    app.state.readiness = Readiness(
-        {"database": _database_probe(database), "keys": _keys_probe(database)}, {"broker": _broker_probe(broker)}
-    )
+    app.state.broker = broker = _broker(configuration)
+    helpful = {} if broker is None else {"broker": _broker_probe(broker)}
+    needed = {"database": _database_probe(database), "keys": _keys_probe(database)}
+    app.state.readiness = Readiness(needed, helpful)
     app.state.attempts = Attempts()
     app.state.stopping = asyncio.Event()
-    app.state.live = Live(database, app.state.readiness, app.state.stopping)
+    app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
     app.state.versions = Versions()
     app.state.waits = Waits(database, app.state.versions, app.state.stopping, configuration.database_pool)
 
@@ -153,6 +156,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     helpers = [
         asyncio.create_task(_write_presence(state.database, state.presence)),
+        asyncio.create_task(_watch_backlog(state.database, state.backlog)),
         asyncio.create_task(Listener(state.database, state.versions).run()),
     ]
     yield
@@ -162,7 +166,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         helper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await helper
-    await state.broker.aclose()
+    if state.broker is not None:
+        await state.broker.aclose()
     await state.database.close()
 
 
@@ -180,6 +185,26 @@ async def _write_presence(database: Database, presence: Presence) -> None:
             if not is_away(error):
                 raise
             log.info("the database is away; presence is written later")
+
+
+async def _watch_backlog(database: Database, gauge: BacklogGauge) -> None:
+    """Look every second how many accepted referrals wait for the workers."""
+    while True:
+        try:
+            async with database.transaction() as connection:
+                await gauge.sample(connection)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.info("the database is away; the backlog is looked at later")
+        await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def _broker(configuration: Settings) -> Redis | None:
+    """The broker, for asking whether it is there; None in a system that has none."""
+    if not configuration.has_broker:
+        return None
+    return Redis.from_url(configuration.broker(), socket_timeout=1, socket_connect_timeout=1)
 
 
 def _database_probe(database: Database) -> Probe:

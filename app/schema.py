@@ -6,8 +6,11 @@ from app.crypto import models as crypto_models
 from app.db import Base
 from app.parties import channels as channels_models
 from app.parties import models as parties_models
+from app.referrals import circuits as circuits_models
+from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
+from app.reporting import counters
 from app.routing import models as routing_models
 
 metadata = Base.metadata
@@ -17,7 +20,10 @@ __all__ = [
     "access_models",
     "audit_models",
     "channels_models",
+    "circuits_models",
+    "counters",
     "crypto_models",
+    "fan_out_tries_models",
     "heartbeat_models",
     "metadata",
     "parties_models",

@@ -8,6 +8,9 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+NO_BROKER = "none"
+"""The broker URL of a system that has none."""
+
 
 class Settings(BaseSettings):
     """The configuration of one process. Each field is the variable `GAIN_<FIELD>`."""
@@ -32,7 +35,8 @@ class Settings(BaseSettings):
     )
     broker_url: str = Field(
         default="",
-        description="redis:// or valkey:// URL of a real broker. Empty: the embedded Valkey. It carries wake-ups only.",
+        description="redis:// or valkey:// URL of a real broker; it carries wake-ups only. Empty: the embedded Valkey. "
+        "`none`: no broker, for workers that run with --no-broker.",
     )
     secret: SecretStr = Field(
         default=SecretStr(""),
@@ -58,7 +62,7 @@ class Settings(BaseSettings):
     )
     gateway_processes: int = Field(default=1, ge=1, le=64, description="Gateway processes that share the port.")
     worker_processes: int = Field(
-        default=2, ge=1, le=64, description="Celery child processes of one worker; two suit two cores."
+        default=2, ge=1, le=64, description="Child processes of one worker; two suit two cores."
     )
     database_pool: int = Field(
         default=10, ge=1, le=200, description="Connections a process may hold open; a burst waits, then gets a 503."
@@ -72,6 +76,18 @@ class Settings(BaseSettings):
         default=256 * 1024, ge=1024, description="Largest request body; over it 413 (contract: 256 KiB)."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Lowest level logged.")
+    backlog_referrals: int = Field(
+        default=20_000,
+        ge=1,
+        description="Accepted referrals that may wait for their dispatches before routine ones are refused with 503; "
+        "for priority ones 1.5 times as many, for urgent ones twice.",
+    )
+    backlog_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="How long the oldest of them may wait before routine ones are refused; priority ones after 1.5 "
+        "times as long, urgent ones never for this reason.",
+    )
     push_hosts: str = Field(
         default="",
         description="Hosts that notices may be pushed to, approved by an administrator: names with commas between. "
@@ -149,6 +165,11 @@ class Settings(BaseSettings):
     def smtp_password(self) -> str:
         """The password in `smtp_password_file`, empty where none is named; raises `SettingsError`."""
         return _content(self.smtp_password_file) if self.smtp_password_file else ""
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether wake-ups go through a broker at all. `none` is said, not left out: a forgotten URL is refused."""
+        return self.broker_url != NO_BROKER
 
     def broker(self) -> str:
         """The broker URL as kombu reads it: it knows no `valkey://` scheme, the protocol is the same."""

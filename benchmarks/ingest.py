@@ -19,7 +19,7 @@ async def run(stage: Stage) -> list[Figure]:
     requests = posts(await stage.key(url, ORIGINATOR))
     async with (
         # Nobody fans out here, so the backlog must not be what bounds the figure.
-        stage.gateways(url) as ours,
+        stage.gateways(url, GAIN_BACKLOG_REFERRALS="1000000000", GAIN_BACKLOG_SECONDS="1e9") as ours,
         stage.baseline("benchmarks.baselines.bare:app", bare_url) as bare,
         stage.baseline("benchmarks.baselines.orm:app", orm_url) as orm,
     ):

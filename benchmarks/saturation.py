@@ -8,13 +8,17 @@ from app.db import Database
 from benchmarks.fan_out import WORKERS, chord_path
 from benchmarks.measure import Figure, compare, interleaved
 from benchmarks.referrals import ORIGINATOR, posts
-from benchmarks.stage import Stage, memory
+from benchmarks.stage import Stage, eventually, memory
 
 _CONNECTIONS = 64
 _SHORTEST_SECONDS = 2.0
 """Shorter, and a batch more or less that ends within makes the figure."""
 
 _FINISHED = text("SELECT count(*) FROM response")
+_AT_WORK = text("""
+    SELECT EXISTS (SELECT FROM heartbeat WHERE part = 'worker')
+       AND NOT EXISTS (SELECT FROM referral WHERE state = 'accepted')
+""")
 _STATUSES = (201, 429, 503)
 """Under saturation the broker may refuse: a bounded backlog is what keeps the workers fed."""
 
@@ -27,6 +31,8 @@ async def run(stage: Stage) -> list[Figure]:
     async with stage.gateways(url) as ours, chord_path(stage, "saturation_chord") as chord:
         with stage.worker(url, WORKERS) as worker:
             await stage.warm(ours, requests, _STATUSES)
+            # A worker that is still starting keeps no share.
+            await eventually(lambda: _is_at_work(database), 60)
             accepted: list[float] = []
 
             async def finished() -> float:
@@ -50,3 +56,8 @@ async def run(stage: Stage) -> list[Figure]:
 async def _finished(database: Database) -> int:
     async with database.transaction() as connection:
         return int(await connection.scalar(_FINISHED) or 0)
+
+
+async def _is_at_work(database: Database) -> bool:
+    async with database.transaction() as connection:
+        return bool(await connection.scalar(_AT_WORK))

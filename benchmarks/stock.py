@@ -16,6 +16,8 @@ from uuid_utils.compat import uuid7
 from app.crypto.sealing import Place
 from app.crypto.source import source_for
 from app.crypto.vault import Vault
+from app.db import Database
+from app.reporting.counters import reconcile
 from benchmarks.measure import Effort
 from benchmarks.referrals import AGENCIES, referral
 from benchmarks.stage import Stage
@@ -101,6 +103,7 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
     for index in indexes:
         await connection.execute(index["indexdef"])
     await _settle(connection)
+    await _count(stage, url)
     size = await connection.fetchval("SELECT pg_database_size(current_database())")
     await connection.close()
     stage.note(
@@ -127,6 +130,14 @@ def _sealed(
     keys = [vault.new_key(id) for id in ids]
     contents = [made.key.seal(Place("referral", "content", id), content) for made, id in zip(keys, ids, strict=True)]
     return list(numbers), ids, contents, [made.wrapped for made in keys]
+
+
+async def _count(stage: Stage, url: str) -> None:
+    """The counters of the queues, which loading as a replica leaves as they were."""
+    database = Database(stage.settings(url))
+    async with database.transaction() as connection:
+        await reconcile(connection)
+    await database.close()
 
 
 async def _settle(connection: asyncpg.Connection) -> None:

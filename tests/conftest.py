@@ -33,6 +33,12 @@ _TEMPLATE = "gain_template"
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long` runs every fault and the state machines at length, `--short` (the default) a part of them."""
+    parser.addoption("--long", dest="faults", action="store_const", const="long", default="short")
+    parser.addoption("--short", dest="faults", action="store_const", const="short")
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Path]:
     """A folder for servers, not pytest's own: a second pytest closes that to the user PostgreSQL has under root."""

@@ -129,9 +129,56 @@ INVARIANTS: Mapping[str, str] = {
            AND NOT EXISTS (SELECT FROM audit_event
                             WHERE audit_event.referral_id = referral.id AND action = 'referral.' || referral.state)
     """,
+    "I5 the opening of each dispatch is logged once, and of no other": """
+        SELECT referral_id, agency, opened, logged
+          FROM (SELECT referral_id, agency, count(*) AS opened FROM dispatch GROUP BY 1, 2) AS dispatch
+          FULL JOIN (SELECT referral_id, agency, count(*) AS logged
+                       FROM audit_event CROSS JOIN LATERAL jsonb_array_elements_text(detail -> 'agencies') AS agency
+                      WHERE action IN ('referral.dispatched', 'referral.addressees_added', 'dispatch.redelivered')
+                      GROUP BY 1, 2) AS event USING (referral_id, agency)
+         WHERE opened IS DISTINCT FROM logged
+    """,
+    "I5 each reminder is logged once, and no other": """
+        SELECT id, chases FROM dispatch
+         WHERE chases <> (SELECT count(*) FROM audit_event
+                           WHERE dispatch_id = dispatch.id AND action = 'dispatch.chased')
+    """,
+    "I5 what is overdue was logged as such": """
+        SELECT id, overdue_at FROM dispatch
+         WHERE overdue_at IS NOT NULL
+           AND NOT EXISTS (SELECT FROM audit_event WHERE dispatch_id = dispatch.id AND action = 'dispatch.overdue')
+    """,
+    "I5 each message is logged once, and no other": """
+        SELECT dispatch_id, kept, logged
+          FROM (SELECT dispatch_id, count(*) AS kept FROM message GROUP BY 1) AS message
+          FULL JOIN (SELECT dispatch_id, count(*) AS logged FROM audit_event
+                      WHERE action = 'message.sent' GROUP BY 1) AS event USING (dispatch_id)
+         WHERE kept IS DISTINCT FROM logged
+    """,
     "I5 nothing is logged of a referral that is not there": """
         SELECT id, action FROM audit_event
          WHERE referral_id IS NOT NULL AND NOT EXISTS (SELECT FROM referral WHERE referral.id = referral_id)
+    """,
+    "I10 the counters are what the rows add up to": """
+        SELECT agency, region, figure, sum(number) FROM (
+            SELECT agency, region, state AS figure, 1 AS number FROM dispatch WHERE state = ANY(:open)
+             UNION ALL
+            SELECT agency, region, 'overdue', 1 FROM dispatch
+             WHERE overdue_at IS NOT NULL AND state IN ('queued', 'delivered', 'acknowledged')
+             UNION ALL
+            SELECT agency, region, 'failing', 1 FROM dispatch WHERE failures > 1 AND state = ANY(:open)
+             UNION ALL
+            SELECT agency, region, 'answered', 1 FROM dispatch
+             WHERE state IN ('answered', 'declined') AND closed_at >= date_trunc('day', now(), 'Europe/London')
+             UNION ALL
+            SELECT agency, region, figure, -number FROM queue_count
+             CROSS JOIN LATERAL (VALUES ('held', held), ('queued', queued), ('delivered', delivered),
+                                        ('acknowledged', acknowledged), ('query', query), ('overdue', overdue),
+                                        ('failing', failing)) AS counted (figure, number)
+             UNION ALL
+            SELECT agency, region, 'answered', -answered FROM queue_count
+             WHERE day >= CAST(now() AT TIME ZONE 'Europe/London' AS date)) AS both_ways
+         GROUP BY agency, region, figure HAVING sum(number) <> 0
     """,
     "I6 every answer is that of its dispatch's agency, and every referral's is its own": """
         SELECT response.id FROM response JOIN dispatch ON dispatch.id = response.dispatch_id

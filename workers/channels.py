@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import aiohttp
-
 from app.crypto.keys import Keys
 from app.crypto.webhooks import Signer
 from app.db import Connection
@@ -22,7 +20,7 @@ from workers.adapters.email import Digests, EmailAdapter
 from workers.adapters.push import Endpoint, PushAdapter
 from workers.adapters.unreachable import Unreachable
 from workers.mail_server import MailServer
-from workers.safe_http import safe_session
+from workers.safe_http import SafeClient
 from workers.simulation.roster import SIMULATED_BY_ADAPTER
 
 
@@ -104,16 +102,16 @@ class Channels:
 
     async def close(self) -> None:
         """Close the connections of this process."""
-        if "_session" in self.__dict__:
-            await self._session.close()
+        if "_client" in self.__dict__:
+            await self._client.close()
         if "_digests" in self.__dict__ and self._digests is not None:
             self._digests.close()
 
     # Made when first needed, and so in the process and the loop that use them.
 
     @cached_property
-    def _session(self) -> aiohttp.ClientSession:
-        return safe_session(self._hosts)
+    def _client(self) -> SafeClient:
+        return SafeClient(self._hosts)
 
     @cached_property
     def _digests(self) -> Digests | None:
@@ -151,7 +149,7 @@ class Channels:
         except UnacceptableAddress as error:
             return Unreachable(str(error))
         return PushAdapter(
-            self._session,
+            self._client,
             Endpoint(url, Signer(self._keys, contact.agency, contact.versions)),
             self._configuration.url,
             in_flight=self._configuration.agency_in_flight,

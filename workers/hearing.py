@@ -25,6 +25,7 @@ DEAF_SECONDS = 12.0
 """How long a worker with nothing to do may hear nothing while messages wait: the scheduler sends one every 5 s."""
 
 _LOOK_SECONDS = 3.0
+_END_SECONDS = 15.0
 
 
 class Hearing:
@@ -51,6 +52,8 @@ class Hearing:
             time.sleep(_LOOK_SECONDS)
         log.critical("the worker hears no wake-ups any more: it ends, to be started again")
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_END_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)  # it does not even hear that
 
     def _is_deaf(self) -> bool:
         if state.reserved_requests:  # it has heard, and is at work

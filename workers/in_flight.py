@@ -37,11 +37,12 @@ class InFlight:
         self._finished.append(task)
         self._any.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Until a call has finished, or for so long."""
+    async def wait(self, seconds: float) -> bool:
+        """Until a call has finished, or for so long; whether one has."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._any.wait()
+        return self._any.is_set()
 
     def take_finished(self) -> list[tuple[HandOver, Finding]]:
         """The calls that have finished since, and what came of each."""

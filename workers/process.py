@@ -4,11 +4,15 @@ import asyncio
 import contextlib
 import gc
 import mmap
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import uvloop
 
 from app.crypto.keys import Keys
 from app.db import Database, is_away
+from app.referrals import delivery, fan_out
 from app.referrals.heartbeat import Beating, beat
 from app.settings import Settings
 from workers.channels import Channels
@@ -42,6 +46,7 @@ class Process:
         self._configuration = configuration
         self._channels = channels
         self._stopping = stopping
+        self._beaten_at = float("-inf")
 
     def start(self) -> None:
         """In the child: its own event loop and connections."""
@@ -55,12 +60,29 @@ class Process:
 
     def pump(self) -> None:
         """Move everything that is due, for a while. The body of every task."""
-        self._loop.run_until_complete(self._work())
+        self.follow(self.work(self._stopping.is_set))
 
-    async def _work(self) -> None:
+    def follow(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run this on the process's event loop, to its end."""
+        self._loop.run_until_complete(work)
+
+    async def look(self, stopping: Callable[[], bool]) -> None:
+        """Look whether anything is due, and if so move it, as a wake-up would have it done."""
+        async with self._database.transaction() as connection:
+            agencies = (await self._channels.get(connection)).keys()
+            due = await fan_out.is_waiting(connection) or await delivery.is_due(connection, agencies)
+            if not due and time.monotonic() - self._beaten_at >= _BEAT_SECONDS:
+                # To have looked, and found nothing, is work completed.
+                await beat(connection, Beating.WORKER)
+                self._beaten_at = time.monotonic()
+        if due:
+            await self.work(stopping)
+
+    async def work(self, stopping: Callable[[], bool]) -> None:
+        """Move everything that is due, for a while, and say every few seconds that it is being worked on."""
         beating = asyncio.create_task(self._beat())
         try:
-            await self._pump.run(PUMP_SECONDS, self._stopping.is_set)
+            await self._pump.run(PUMP_SECONDS, stopping)
         finally:
             beating.cancel()
             with contextlib.suppress(asyncio.CancelledError):

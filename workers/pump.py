@@ -5,27 +5,21 @@ that slow agencies cannot keep accepted referrals from being fanned out.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
-from app.audit.record import Actor
 from app.crypto.keys import Keys
-from app.db import Connection, Database, is_away
-from app.logs import logger
-from app.parties import channels
-from app.referrals import delivery, lifecycle, notices
-from app.referrals.delivery import HandOver, Postponed, Settled
-from app.referrals.fan_out import FanOut
-from app.referrals.lifecycle import Answer, GivenUp
-from app.referrals.notices import NoticeFailed, Room
-from app.referrals.presence import Presence
+from app.db import Database, is_away
+from app.referrals import circuits as paused
+from app.referrals import delivery, notices
+from app.referrals.delivery import HandOver
+from app.referrals.fan_out import FanOut, is_waiting
+from app.referrals.notices import Room
 from workers.adapters.contract import Adapter
 from workers.channels import Fixed, Reach
 from workers.circuits import Circuits
-from workers.hand_over import Finding, hand_over, has_failed
+from workers.hand_over import hand_over, has_failed
 from workers.in_flight import InFlight
-
-log = logger()
+from workers.recording import WORKER, Recording
 
 IN_FLIGHT = 1_000
 """The most calls of one process at once: enough that fifty agencies which never answer leave slots for the others."""
@@ -34,16 +28,17 @@ REFERRALS = 100
 DISPATCHES = 500
 """The most referrals that are fanned out, and dispatches that are claimed, in one transaction."""
 
+FEW_REFERRALS = DISPATCHES // 20
+"""The same while claims come back full: no more dispatches are made than taken, or they would only pile up, where no
+bound of the backlog sees them. New referrals go on being fanned out, for an urgent one may be among them."""
+
 GRACE_SECONDS = 1.0
 """How long calls in flight may take to finish when time is up: longer, and a slow agency would hold up all others."""
 
-AWAY_SECONDS = 8.0
-"""How long the database may be away before what came of calls is given up: a task still ends within 60 s."""
-
-_LOOK_SECONDS = 0.25  # how often new work is looked for while calls are in flight
-
-WORKER = Actor("GAIN", "worker")
-T = TypeVar("T")
+_LOOK_SECONDS = 0.25  # how often due dispatches are looked for while calls are in flight
+_GLANCE_SECONDS = 0.02
+"""How often referrals are: one that is accepted while every process waits for slow agencies must not wait for them.
+Its wake-up stays in the broker until a process is free."""
 
 
 class Pump:
@@ -54,8 +49,9 @@ class Pump:
         self._keys = keys
         self._reach = Fixed(adapters) if isinstance(adapters, Mapping) else adapters
         self._fan_out = FanOut()
-        self._presence = Presence()
+        self._recording = Recording(database, self._reach.forget)
         self._notices_from = 0.0
+        self._claims_full = False
         self.circuits = Circuits()
         """Which agencies are not called for now."""
 
@@ -75,17 +71,43 @@ class Pump:
                 elif over > GRACE_SECONDS:
                     return
                 if calls:
-                    await calls.wait(_LOOK_SECONDS)
+                    await self._rest(calls)
                 elif not moved:
                     return
         finally:
-            await self._hand_back(await calls.stop())
+            await self._recording.hand_back(await calls.stop())
+
+    async def _rest(self, calls: InFlight) -> None:
+        """Until a call has finished, or a referral waits for its dispatches, or for a moment."""
+        end = asyncio.get_running_loop().time() + _LOOK_SECONDS
+        while asyncio.get_running_loop().time() < end and not await calls.wait(_GLANCE_SECONDS):
+            if await self._referrals_wait():
+                return
+
+    async def _referrals_wait(self) -> bool:
+        try:
+            async with self._database.transaction() as connection:
+                return await is_waiting(connection)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return False
 
     async def _take(self, calls: InFlight) -> int:
         finished = calls.take_finished()
         for item, finding in finished:
             self.circuits.note(item.agency, failed=has_failed(finding))
-        return await self._record([finding for _, finding in finished])
+        moved = await self._recording.record(finished)
+        await self._tell_circuits()
+        return moved
+
+    async def _tell_circuits(self) -> None:
+        """Have the pages show which agencies are not called."""
+        if not self.circuits.changed:
+            return
+        pauses = self.circuits.pauses()
+        await self._recording.aside(lambda connection: paused.write(connection, self.circuits.process, pauses))
+        self.circuits.changed = False
 
     async def _take_on(self, calls: InFlight) -> int:
         """Fan out and claim. While the database is away nothing is taken on, and what is in flight goes on."""
@@ -99,7 +121,8 @@ class Pump:
     async def _fan_out_some(self) -> int:
         async with self._database.transaction() as connection:
             adapters = await self._reach.get(connection)
-            moved = await self._fan_out.run(connection, WORKER, adapters.keys(), REFERRALS)
+        most = FEW_REFERRALS if self._claims_full else REFERRALS
+        moved = await self._fan_out.run(self._database, WORKER, adapters.keys(), most)
         if moved:
             self._notices_from = 0.0
         return moved
@@ -115,6 +138,7 @@ class Pump:
             }
             answering = {agency: slots for agency, slots in free.items() if adapters[agency].answers}
             claimed = await delivery.claim(connection, WORKER, answering, limit)
+        self._claims_full = len(claimed) == limit
         rooms = {
             agency: Room(slots, adapters[agency].quota)
             for agency, slots in free.items()
@@ -134,67 +158,3 @@ class Pump:
             claimed = await notices.claim(connection, rooms, limit)
         self._notices_from = 0.0 if claimed else now + _LOOK_SECONDS
         return claimed
-
-    async def _record(self, findings: Sequence[Finding]) -> int:
-        if not findings:
-            return 0
-        # Each verb locks its rows in order; two of them in one transaction would not, and could deadlock with others.
-        if answers := _of(findings, Answer):
-            await self._write(lambda connection: self._record_answers(connection, answers))
-        if postponed := _of(findings, Postponed):
-            await self._write(lambda connection: delivery.postpone(connection, postponed))
-        if settled := _of(findings, Settled):
-            await self._write(lambda connection: notices.told(connection, settled))
-        if given_up := _of(findings, GivenUp):
-            await self._write(lambda connection: lifecycle.give_up(connection, WORKER, given_up))
-        if failed := _of(findings, NoticeFailed):
-            await self._write(lambda connection: notices.notice_failed(connection, failed))
-            await self._retire(failed)
-        return len(findings)
-
-    async def _record_answers(self, connection: Connection, answers: Sequence[Answer]) -> None:
-        await lifecycle.record_answers(connection, answers)
-        await self._write_presence(connection, {answer.actor.party for answer in answers})
-
-    async def _write(self, verb: Callable[[Connection], Awaitable[None]]) -> None:
-        """Write down what came of calls, for some seconds again while the database is away.
-
-        A restart of it must not cost the agencies a second call and their answers the length of a lease. Each verb is
-        fenced by the attempt, so doing again what was committed unnoticed changes nothing.
-        """
-        end = asyncio.get_running_loop().time() + AWAY_SECONDS
-        while True:
-            try:
-                async with self._database.transaction() as connection:
-                    return await verb(connection)
-            except Exception as error:
-                if not is_away(error) or asyncio.get_running_loop().time() > end:
-                    raise
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _retire(self, failed: Sequence[NoticeFailed]) -> None:
-        """Use no more the addresses that their systems say are gone."""
-        ended = {(item.agency, item.ended): item.reason for item in failed if item.ended is not None}
-        if not ended:
-            return
-        async with self._database.transaction() as connection:
-            for (agency, address), reason in sorted(ended.items()):
-                log.warning("an agency's channel has ended", agency=agency, reason=reason)
-                await channels.retire(connection, agency, address, reason)
-        self._reach.forget()
-
-    async def _write_presence(self, connection: Connection, agencies: Collection[str]) -> None:
-        for agency in agencies:
-            self._presence.note(agency)
-        await self._presence.write(connection, self._presence.due())
-
-    async def _hand_back(self, items: Sequence[HandOver]) -> None:
-        """Make the dispatches of stopped calls due again, instead of leaving them to their leases."""
-        if not items:
-            return
-        left = [Postponed(item.id, item.attempt, 0.0) for item in items]
-        await self._write(lambda connection: delivery.postpone(connection, left))
-
-
-def _of(findings: Sequence[Finding], kind: type[T]) -> list[T]:
-    return [finding for finding in findings if isinstance(finding, kind)]

@@ -21,6 +21,16 @@ _EXPIRES_SECONDS = 5
 """A wake-up nobody took by then is worth nothing: the scheduler has sent newer ones."""
 
 
+class NoBroker:
+    """The port of a system without a broker: workers poll PostgreSQL."""
+
+    broker_away = False
+    """What is not wanted is not missed."""
+
+    def work(self) -> None:
+        """Do nothing."""
+
+
 class CeleryWake:
     """Sends wake-ups in the background. Losing one costs a second: the scheduler looks every second."""
 
@@ -65,3 +75,8 @@ class CeleryWake:
         if self.broker_away:
             log.info("the broker is back")
         self.broker_away = False
+
+
+def wake_of(configuration: Settings) -> CeleryWake | NoBroker:
+    """The port as the settings have it."""
+    return CeleryWake(configuration) if configuration.has_broker else NoBroker()

@@ -45,13 +45,12 @@ class BlindIndex:
     """Makes digests under a key of their own."""
 
     def __init__(self, keys: Keys) -> None:
-        self._mac = keys.prepared(Purpose.BLIND_INDEX)
+        self._keys = keys
 
     def blind(self, compound: Compound) -> Blind:
         """The digest of one compound."""
-        mac = self._mac.copy()
-        mac.update(f"{compound.kind}\0{compound.text}".encode())
-        return Blind(compound.kind, mac.finalize()[:DIGEST_BYTES])
+        digest = self._keys.digest(Purpose.BLIND_INDEX, f"{compound.kind}\0{compound.text}".encode())
+        return Blind(compound.kind, digest[:DIGEST_BYTES])
 
     def of(self, subject: Mapping[str, Any]) -> list[Blind]:
         """The digests of a subject as it was submitted, each once."""

@@ -1,6 +1,7 @@
 """Referrals that arrive together share a transaction. No timer: whoever is free takes what waits, at most 64."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from typing import cast
@@ -9,6 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Database, is_away
 from app.referrals.accept import Receipt, Submission, accept
+from app.referrals.backlog import FACTORS, LINE
+from app.referrals.codes import PriorityRank
+from app.referrals.gauge import BacklogGauge
 
 MOST = 64
 """The most submissions in one transaction: beyond it the statement gets slower, not the commit cheaper."""
@@ -16,17 +20,30 @@ MOST = 64
 LONGEST_SECONDS = 1.8
 """How long a request waits for its turn and its commit: it hears that the database is away within two seconds."""
 
+_LINES = [int(LINE * FACTORS[rank]) for rank in sorted(FACTORS)]
+
 _Waiting = tuple[Submission, asyncio.Future[Receipt]]
 
 
 class Coalescer:
-    """Accepts submissions in shared transactions. At most `lanes` transactions run at once in this process."""
+    """Accepts submissions in shared transactions. At most `lanes` transactions run at once in this process.
 
-    def __init__(self, database: Database, lanes: int = 2) -> None:
+    While a backlog stands each lane rests after a transaction, as long as the gauge says or until something urgent
+    comes.
+    """
+
+    def __init__(self, database: Database, gauge: BacklogGauge, lanes: int = 2) -> None:
         self._database = database
+        self._gauge = gauge
         self._waiting: deque[_Waiting] = deque()
         self._lanes = lanes
         self._running: set[asyncio.Task[None]] = set()
+        self._urgent = asyncio.Event()
+
+    def takes(self, priority: int) -> bool:
+        """Whether a submission of this priority is taken now, as far as the backlog goes."""
+        gauge = self._gauge
+        return gauge.takes(priority) and (not gauge.rest or len(self._waiting) < _LINES[priority])
 
     async def submit(self, submission: Submission) -> Receipt:
         """Store one submission durably. Raises what the database raised for this one, never for its neighbours.
@@ -34,12 +51,21 @@ class Coalescer:
         Raises `TimeoutError` after `LONGEST_SECONDS`: what is not being stored by then never will be, and what is being
         stored may yet be, as where an answer is lost on its way.
         """
-        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._waiting.append((submission, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
+        if submission.priority == PriorityRank.URGENT and self._gauge.rest:
+            self._waiting.appendleft((submission, future))
+            self._urgent.set()
+        else:
+            self._waiting.append((submission, future))
         if len(self._running) < self._lanes:
             self._running.add(asyncio.create_task(self._run_lane()))
-        async with asyncio.timeout(LONGEST_SECONDS):
+        # A timer of our own: `asyncio.timeout` costs as much as validating a quarter of the body.
+        timer = loop.call_later(LONGEST_SECONDS, _fail, future, TimeoutError())
+        try:
             return await future
+        finally:
+            timer.cancel()
 
     async def _run_lane(self) -> None:
         try:
@@ -61,6 +87,15 @@ class Coalescer:
                 continue
             for (_, future), receipt in zip(taken, receipts, strict=True):
                 _settle(future, receipt)
+            if self._gauge.rest:
+                await self._rest(self._gauge.rest)
+
+    async def _rest(self, seconds: float) -> None:
+        """Leave the machine to the workers for so long; what is urgent does not wait for that."""
+        self._urgent.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
 
     async def _singly(self, taken: Sequence[_Waiting], error: Exception) -> None:
         """One bad item must not fail its neighbours; the ids were made before, so trying again stores nothing twice."""
@@ -79,7 +114,9 @@ class Coalescer:
 
     async def _accept(self, submissions: Sequence[Submission]) -> list[Receipt]:
         async with self._database.transaction() as connection:
-            return await accept(connection, submissions)
+            receipts = await accept(connection, submissions)
+        self._gauge.accepted(sum(not receipt.replayed for receipt in receipts))
+        return receipts
 
 
 def _settle(future: asyncio.Future[Receipt], receipt: Receipt) -> None:

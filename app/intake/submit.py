@@ -17,6 +17,7 @@ from app.audit.record import Event, Operation, record
 from app.crypto.keys import Keys, Purpose
 from app.crypto.sameness import sameness
 from app.errors import (
+    BACKLOG,
     IDEMPOTENCY_IN_FLIGHT,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_BODY,
@@ -30,10 +31,12 @@ from app.intake.views import ReferralView
 from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
 from app.referrals import queries
-from app.referrals.accept import Receipt, Submission
+from app.referrals.accept import Receipt, Submission, earlier
+from app.referrals.backlog import Cause
 from app.referrals.codes import rank
 from app.referrals.deadlines import due_at
 from app.referrals.documents import SubmittedReferral
+from app.referrals.gauge import BacklogGauge
 from app.referrals.states import ReferralState
 from app.web.database import database
 from app.web.docs import refusals
@@ -42,6 +45,7 @@ from app.web.json import json_response
 from app.web.routing import StrictRequest
 
 _LOCK_NOT_AVAILABLE = "55P03"
+_USUAL = Policy()
 
 
 class SubmitRoute(AccessRoute):
@@ -89,7 +93,7 @@ router = APIRouter(route_class=SubmitRoute, tags=["originators"])
     "/v1/referrals",
     status_code=201,
     response_model=ReferralView,
-    responses=refusals(NOT_JSON, INVALID_BODY, IDEMPOTENCY_IN_FLIGHT),
+    responses=refusals(NOT_JSON, INVALID_BODY, IDEMPOTENCY_IN_FLIGHT, BACKLOG),
     summary="Submit a referral",
 )
 @permit(Action.SUBMIT_REFERRAL)
@@ -103,7 +107,7 @@ async def submit(
     directory = await _directory(request)
     _check_addressees(body, principal, directory)
     submission = _submission(body, principal, directory, request.app.state.keys, idempotency_key)
-    receipt = await _store(request.app.state.coalescer, submission)
+    receipt = await _store(request, submission)
     if receipt.conflict:
         raise Problem(IDEMPOTENCY_KEY_REUSED)
     request.app.state.wake.work()
@@ -137,10 +141,7 @@ def _made(submission: Submission, receipt: Receipt) -> dict[str, Any]:
 
 async def _directory(request: Request) -> Directory:
     cache: DirectoryCache = request.app.state.directory
-    if (current := cache.current()) is not None:
-        return current
-    async with database(request).transaction() as connection:
-        return await cache.get(connection)
+    return await cache.read(database(request))
 
 
 def _check_addressees(body: SubmittedReferral, principal: Principal, directory: Directory) -> None:
@@ -166,7 +167,7 @@ def _submission(
         crime_types=[crime_type.value for crime_type in body.crime_types],
         addressees=body.addressees,
         content=body.model_dump_json(exclude_unset=True).encode(),
-        respond_by=due_at(clock.now(), body.priority, Policy()),
+        respond_by=due_at(clock.now(), body.priority, _USUAL),
         # The key is the client's own text: only a keyed hash of it is kept.
         key=keys.digest(Purpose.IDEMPOTENCY, idempotency_key.encode()) if idempotency_key is not None else None,
         # Left out and given as its default mean the same, so the whole document is compared, not what was sent.
@@ -174,10 +175,32 @@ def _submission(
     )
 
 
-async def _store(coalescer: Coalescer, submission: Submission) -> Receipt:
+async def _store(request: Request, submission: Submission) -> Receipt:
+    coalescer: Coalescer = request.app.state.coalescer
+    if not coalescer.takes(submission.priority):
+        return await _replay(request, submission)
     try:
         return await coalescer.submit(submission)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise Problem(IDEMPOTENCY_IN_FLIGHT, retry_after=1) from None
         raise
+
+
+_WHY = {
+    Cause.LINE: "Referrals arrive faster than they can be taken in beside the work that those before them give.",
+    Cause.REFERRALS: "Referrals arrive faster than they are passed on to agencies.",
+    Cause.SECONDS: "Accepted referrals have not been passed on to agencies for minutes; the operator can see it too.",
+}
+
+
+async def _replay(request: Request, submission: Submission) -> Receipt:
+    """What its key stands for already is answered all the same. Raises `Problem` (503) for a new submission."""
+    if submission.key is not None:
+        async with database(request).transaction() as connection:
+            receipt = await earlier(connection, submission)
+        if receipt is not None:
+            return receipt
+    gauge: BacklogGauge = request.app.state.backlog
+    why = _WHY[gauge.cause(submission.priority)]
+    raise Problem(BACKLOG, f"{why} {BACKLOG.advice}", retry_after=gauge.refused(submission.priority))

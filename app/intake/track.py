@@ -61,6 +61,11 @@ async def read_page(
 ) -> Response:
     """One page of the referrals the caller may see. `next` leads to the next page of the same pass.
 
+    `updated_since` finds what became of a referral: an answer, a question, dispatches made or ended without an answer,
+    its being held, released, completed, cancelled or rejected. An agency's first look at an item and its
+    acknowledgement do not count, nor does a message, a chase, a new due time or the release of a single dispatch: they
+    show in `GET /v1/referrals/{id}` and its `/events`.
+
     With `updated_since` only what no running transaction can still precede is shown, and on later pages nothing newer
     than on the first, so that the latest `updated_at` of a pass is a safe starting point for the one after.
     """

@@ -3,10 +3,13 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import DateTime, ForeignKey, Integer, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.audit.record import Actor, Event, Operation, record
 from app.db import Base, Connection
 from app.parties.codes import Channel
 from app.parties.hosts import ApprovedHosts, UnacceptableAddress
@@ -93,7 +96,7 @@ _SET_ENDPOINT = text("""
 _ROTATE = text("""
     UPDATE push_endpoint SET version = version + 1, previous_until = now() + CAST(:overlap AS interval)
      WHERE agency = :agency
-    RETURNING version
+    RETURNING version, url
 """)
 
 _SET_MAILBOX = text("""
@@ -105,11 +108,22 @@ _SET_MAILBOX = text("""
 _DISABLE = text("""
     UPDATE push_endpoint SET disabled_at = now(), disabled_reason = :reason
      WHERE agency = :agency AND url = :address AND disabled_at IS NULL
+    RETURNING agency
 """)
 
 _BOUNCE = text("""
     UPDATE email_mailbox SET bounced_at = now(), bounce_reason = :reason
      WHERE agency = :agency AND address = :address AND bounced_at IS NULL
+    RETURNING agency
+""")
+
+_ENDED = text("""
+    SELECT party.code AS agency, party.channel, coalesce(endpoint.disabled_at, mailbox.bounced_at) AS at
+      FROM party
+      LEFT JOIN push_endpoint AS endpoint ON endpoint.agency = party.code AND party.channel = 'push'
+      LEFT JOIN email_mailbox AS mailbox ON mailbox.agency = party.code AND party.channel = 'email'
+     WHERE coalesce(endpoint.disabled_at, mailbox.bounced_at) IS NOT NULL
+     ORDER BY party.code
 """)
 
 # No quoted local part, no comment, no address literal: what every mail server reads alike (RFC 5321).
@@ -137,42 +151,62 @@ async def load(connection: Connection) -> list[Contact]:
     return contacts
 
 
-async def set_push_endpoint(connection: Connection, hosts: ApprovedHosts, agency: str, url: str) -> int:
+async def set_push_endpoint(connection: Connection, actor: Actor, hosts: ApprovedHosts, agency: str, url: str) -> int:
     """Set where an agency is pushed to; returns the version of its secret. Raises `UnacceptableAddress`.
 
     Changing the URL keeps the secret: rotate it where another system takes over.
     """
     hosts.check(url)
-    return int((await connection.execute(_SET_ENDPOINT, {"agency": agency, "url": url})).scalar_one())
+    version = int((await connection.execute(_SET_ENDPOINT, {"agency": agency, "url": url})).scalar_one())
+    await _log(connection, actor, "channel.set", agency, url)
+    return version
 
 
-async def rotate_push_secret(connection: Connection, agency: str, overlap: timedelta = ROTATION) -> int | None:
+async def rotate_push_secret(
+    connection: Connection, actor: Actor, agency: str, overlap: timedelta = ROTATION
+) -> int | None:
     """Begin a new version of an agency's secret; returns it, None where no endpoint is set.
 
     The version before is signed with too for `overlap`; none of it where a secret has leaked.
     """
-    version = await connection.scalar(_ROTATE, {"agency": agency, "overlap": overlap})
-    return None if version is None else int(version)
+    row = (await connection.execute(_ROTATE, {"agency": agency, "overlap": overlap})).one_or_none()
+    if row is None:
+        return None
+    await _log(connection, actor, "channel.secret_rotated", agency, row.url)
+    return int(row.version)
 
 
-async def set_mailbox(connection: Connection, agency: str, address: str) -> None:
+async def set_mailbox(connection: Connection, actor: Actor, agency: str, address: str) -> None:
     """Set where an agency is written to. Raises `UnacceptableAddress`."""
     if not _MAILBOX.fullmatch(address):
         raise UnacceptableAddress("It must be a plain mailbox such as desk@agency.example.")
     await connection.execute(_SET_MAILBOX, {"agency": agency, "address": address})
+    await _log(connection, actor, "channel.set", agency, address)
 
 
-async def disable_endpoint(connection: Connection, agency: str, url: str, reason: str) -> None:
-    """Push no more to this endpoint, unless another was set since."""
-    await connection.execute(_DISABLE, {"agency": agency, "address": url, "reason": reason})
+async def retire(connection: Connection, actor: Actor, agency: str, address: str, reason: str) -> bool:
+    """Use an address (an endpoint's URL or a mailbox) no more; False where it had ended or another was set since."""
+    statement = _DISABLE if _is_url(address) else _BOUNCE
+    parameters = {"agency": agency, "address": address, "reason": reason}
+    if await connection.scalar(statement, parameters) is None:
+        return False
+    await _log(connection, actor, "channel.ended", agency, address)
+    return True
 
 
-async def mark_bounced(connection: Connection, agency: str, address: str, reason: str) -> None:
-    """Write no more to this mailbox, unless another was set since."""
-    await connection.execute(_BOUNCE, {"agency": agency, "address": address, "reason": reason})
+async def ended(connection: Connection) -> list[dict[str, Any]]:
+    """The agencies whose address has ended, so that nothing is sent there: `agency`, `channel`, `at`."""
+    return [dict(row._mapping) for row in await connection.execute(_ENDED)]
 
 
-async def retire(connection: Connection, agency: str, address: str, reason: str) -> None:
-    """Use an agency's address no more: an endpoint's URL or a mailbox."""
-    end = disable_endpoint if "://" in address else mark_bounced
-    await end(connection, agency, address, reason)
+async def _log(connection: Connection, actor: Actor, action: str, agency: str, address: str) -> None:
+    """A mailbox is personal data and stays out of the log; the name of a host is not."""
+    push = _is_url(address)
+    detail = {"agency": agency, "channel": Channel.PUSH if push else Channel.EMAIL}
+    if push:
+        detail["host"] = urlsplit(address).hostname or ""
+    await record(connection, actor, [Event(Operation.ALTERATION, action, detail=detail)])
+
+
+def _is_url(address: str) -> bool:
+    return "://" in address

@@ -123,6 +123,14 @@ async def accept(connection: Connection, submissions: Sequence[Submission]) -> l
     return [receipts[item.id] for item in submissions]
 
 
+async def earlier(connection: Connection, submission: Submission) -> Receipt | None:
+    """The receipt of what its key stands for already; None where nothing was stored under it, or it has no key."""
+    if submission.key is None:
+        return None
+    receipt = (await _earlier(connection, [submission]))[submission.id]
+    return receipt if receipt.replayed else None
+
+
 def _first_of_each_key(submissions: Sequence[Submission]) -> list[Submission]:
     seen: set[tuple[str, bytes]] = set()
     first = []

@@ -111,13 +111,26 @@ _DUE = text("""
     SELECT EXISTS (SELECT FROM dispatch WHERE due_delivery_at <= now() AND agency = ANY(CAST(:agencies AS text[])))
 """)
 
-# Who is only told was told of what has been attempted, and needs no telling of what it has seen.
-_ADOPT = text("""
+# What came of these hand-overs could not be written down: nothing but what a claim wrote too is touched.
+_PARK = text("""
+    WITH locked AS MATERIALIZED (
+        SELECT id FROM dispatch WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY referral_id, id FOR NO KEY UPDATE
+    )
+    UPDATE dispatch SET due_delivery_at = NULL
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS integer[])) AS given (id, attempt)
+     WHERE dispatch.id = given.id AND dispatch.attempt = given.attempt AND dispatch.due_delivery_at IS NOT NULL
+       AND dispatch.id = ANY(ARRAY(SELECT id FROM locked))
+    RETURNING dispatch.id
+""")
+
+# Who is only told was told of what has been attempted, and needs no telling of what it has seen. What has used up its
+# tries and could not be given up (see `park`) stays where it is.
+_ADOPT = text(f"""
     UPDATE dispatch SET due_delivery_at = now()
-     WHERE due_delivery_at IS NULL
+     WHERE due_delivery_at IS NULL AND failures <= {MOST_TRIES}
        AND (agency = ANY(CAST(:answering AS text[])) AND state IN ('queued', 'delivered', 'acknowledged')
             OR agency = ANY(CAST(:told AS text[])) AND state = 'queued' AND attempt = 0)
-""")
+""")  # noqa: S608  a constant of this file
 
 _RELEASE = text("""
     UPDATE dispatch SET due_delivery_at = NULL
@@ -244,6 +257,15 @@ async def settle(connection: Connection, items: Sequence[Settled]) -> None:
     if items:
         parameters = {"ids": [item.id for item in items], "attempts": [item.attempt for item in items]}
         await connection.execute(_SETTLE, parameters)
+
+
+async def park(connection: Connection, items: Sequence[HandOver]) -> list[UUID]:
+    """Leave these to their agencies' inboxes, with the failures they have; returns those that nobody has claimed since.
+
+    For a hand-over of which nothing else can be recorded. One with tries left is taken up again by `adopt`.
+    """
+    parameters = {"ids": [item.id for item in items], "attempts": [item.attempt for item in items]}
+    return [row.id for row in await connection.execute(_PARK, parameters)]
 
 
 async def is_due(connection: Connection, agencies: Collection[str]) -> bool:

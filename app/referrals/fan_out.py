@@ -1,87 +1,207 @@
-"""Fan-out: accepted referrals get their dispatches, urgent ones first, in one transaction with no network call."""
+"""Fan-out: accepted referrals get their dispatches, urgent ones first, in one transaction with no network call.
 
-from collections.abc import Collection
+Where a batch fails, its referrals are fanned out one by one, each with a number of tries; then a co-ordinator decides.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor
-from app.db import Connection
+from app.db import Connection, Database, is_away
+from app.logs import logger
 from app.parties.codes import Priority
 from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
-from app.referrals import lifecycle
+from app.referrals import fan_out_tries, lifecycle
 from app.referrals.codes import priority_of
+from app.referrals.fan_out_tries import MOST_TRIES, Try
 from app.referrals.lifecycle import NewDispatch
 from app.referrals.schedule import next_check, span, steps
 from app.routing.matrix import Facts, Matrix, decide
 from app.routing.reference import MatrixCache
 
-_CLAIM = text("""
-    SELECT id, originator, priority, crime_types, addressees, created_at FROM referral
-     WHERE state = 'accepted'
+log = logger()
+
+LATE_SECONDS = 15
+"""A referral accepted longer ago may have been in a batch that ended its worker: a try at it is counted first."""
+
+_SINGLY = 20  # referrals fanned out alone in one turn, so that calls in flight are not left waiting
+_LOOK_SECONDS = 1.0
+
+_COLUMNS = "id, originator, priority, crime_types, addressees, created_at"
+
+# What has failed before waits apart. As an array, so that a plan goes by the index whatever it thinks of that table.
+_CLAIM = text(f"""
+    SELECT {_COLUMNS}, updated_at < now() - make_interval(secs => CAST(:late AS double precision)) AS late
+      FROM referral
+     WHERE state = 'accepted' AND id <> ALL(ARRAY(SELECT referral_id FROM fan_out_try))
      ORDER BY priority, id
      LIMIT CAST(:limit AS integer)
        FOR NO KEY UPDATE SKIP LOCKED
+""")  # noqa: S608  a constant of this file
+
+_CLAIM_THESE = text(f"""
+    SELECT {_COLUMNS} FROM referral
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'accepted'
+     ORDER BY priority, id
+       FOR NO KEY UPDATE SKIP LOCKED
+""")  # noqa: S608
+
+_WAITING = text("""
+    SELECT EXISTS (SELECT FROM referral
+                    WHERE state = 'accepted' AND id <> ALL(ARRAY(SELECT referral_id FROM fan_out_try)))
+        OR EXISTS (SELECT FROM fan_out_try WHERE next_at <= now())
 """)
 
-_WAITING = text("SELECT EXISTS (SELECT FROM referral WHERE state = 'accepted')")
+_Referral = Row[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """By what a batch is fanned out, and on whose behalf. `adapted`: the agencies that an adapter reaches."""
+
+    actor: Actor
+    adapted: Collection[str]
+    directory: Directory
+    matrix: Matrix
 
 
 class FanOut:
-    """Makes dispatches of accepted referrals."""
+    """Makes dispatches of accepted referrals, for one process."""
 
     def __init__(self) -> None:
         self._directory = DirectoryCache()
         self._matrix = MatrixCache()
+        self._look_at = 0.0
 
-    async def run(self, connection: Connection, actor: Actor, adapted: Collection[str], limit: int = 100) -> int:
-        """Fan out up to `limit` referrals in the caller's transaction; returns how many it took (0: none waits).
+    async def run(self, database: Database, actor: Actor, adapted: Collection[str], limit: int = 100) -> int:
+        """Fan out up to `limit` referrals together, and some that failed before alone.
 
-        `adapted` are the agencies that an adapter of this system reaches.
+        Returns how many it took (0: none waits). `adapted` are the agencies that an adapter of this system reaches.
+        Raises where the database is away, or no reference data can be read: that is no referral's fault.
         """
-        directory = await self._directory.get(connection)
-        matrix = await self._matrix.get(connection)
-        referrals = (await connection.execute(_CLAIM, {"limit": limit})).all()
-        dispatches: list[NewDispatch] = []
-        unaddressed = []
-        for referral in referrals:
-            chosen = self._dispatches(referral, directory, matrix, adapted)
-            dispatches.extend(chosen)
-            if not chosen:
-                unaddressed.append(referral.id)
-        await lifecycle.open_dispatches(connection, actor, dispatches)
-        await lifecycle.hold_without_addressee(connection, actor, unaddressed)
+        async with database.transaction() as connection:
+            means = _Means(actor, adapted, await self._directory.get(connection), await self._matrix.get(connection))
+        return await self._batch(database, means, limit) + await self._singly(database, means)
+
+    async def _batch(self, database: Database, means: _Means, limit: int) -> int:
+        referrals: Sequence[_Referral] = []
+        try:
+            async with database.transaction() as connection:
+                parameters = {"limit": limit, "late": LATE_SECONDS}
+                referrals = (await connection.execute(_CLAIM, parameters)).all()
+                late = any(referral.late for referral in referrals)
+                if late:
+                    await fan_out_tries.begin(connection, _ids(referrals))
+                else:
+                    await _open(connection, means, referrals)
+            if late:
+                await self._open_counted(database, means, _ids(referrals))
+        except Exception as error:
+            if is_away(error) or not referrals:
+                raise
+            await self._failed(database, _ids(referrals), error)
         return len(referrals)
 
-    def _dispatches(
-        self, referral: Row[tuple[object, ...]], directory: Directory, matrix: Matrix, adapted: Collection[str]
-    ) -> list[NewDispatch]:
-        facts = Facts(referral.originator, referral.crime_types, referral.addressees)
-        priority = Priority(priority_of(referral.priority))
-        dispatches = []
-        for choice in decide(facts, matrix, directory):
-            due, expires, next_check_at = _times(referral.created_at, priority, directory[choice.agency].policy)
-            dispatches.append(
-                NewDispatch(
-                    id=uuid7(),
-                    referral_id=referral.id,
-                    agency=choice.agency,
-                    rule=choice.rule,
-                    release=choice.release,
-                    reason=choice.reason,
-                    gateway=choice.gateway,
-                    due_at=due,
-                    expires_at=expires,
-                    next_check_at=next_check_at,
-                    held=choice.needs_release,
-                    needs_release=choice.needs_release,
-                    adapter=choice.agency in adapted,
-                )
+    async def _singly(self, database: Database, means: _Means) -> int:
+        if time.monotonic() < self._look_at:
+            return 0
+        for number in range(_SINGLY):
+            async with database.transaction() as connection:
+                taken = await fan_out_tries.take(connection)
+            if taken is None:
+                self._look_at = time.monotonic() + _LOOK_SECONDS
+                return number
+            await self._try(database, means, taken)
+        return _SINGLY
+
+    async def _try(self, database: Database, means: _Means, taken: Try) -> None:
+        """Fan out one alone. Another has been cut off since its last try was counted: that one is given up."""
+        if taken.tries <= MOST_TRIES:
+            try:
+                return await self._open_counted(database, means, [taken.referral_id])
+            except Exception as error:
+                if is_away(error):
+                    raise
+                await self._failed(database, [taken.referral_id], error)
+        if taken.tries >= MOST_TRIES:
+            await self._give_up(database, means.actor, taken.referral_id)
+
+    async def _open_counted(self, database: Database, means: _Means, ids: Sequence[UUID]) -> None:
+        """Fan out referrals at which a try is counted; those that are not accepted any more need none."""
+        async with database.transaction() as connection:
+            await _open(connection, means, (await connection.execute(_CLAIM_THESE, {"ids": ids})).all())
+            await fan_out_tries.forget(connection, ids)
+
+    async def _failed(self, database: Database, ids: Sequence[UUID], error: Exception) -> None:
+        """Note a failed try. The error's text may quote what was submitted: only its kind is told."""
+        kind = type(getattr(error, "orig", None) or error).__name__
+        one = str(ids[0]) if len(ids) == 1 else None
+        log.error("referrals could not be fanned out", referrals=len(ids), referral=one, error=kind)
+        async with database.transaction() as connection:
+            await fan_out_tries.fail(connection, ids, kind)
+        self._look_at = 0.0
+
+    async def _give_up(self, database: Database, actor: Actor, referral_id: UUID) -> None:
+        """Hold it for a co-ordinator, whose release tries anew. Where even that is refused, leave it alone."""
+        log.error("a referral cannot be fanned out: a co-ordinator decides", referral=str(referral_id))
+        try:
+            async with database.transaction() as connection:
+                await fan_out_tries.stop(connection, referral_id)
+                found = (await connection.execute(_CLAIM_THESE, {"ids": [referral_id]})).all()
+                await lifecycle.hold_unsent(connection, actor, _ids(found))
+        except Exception as error:
+            if is_away(error):
+                raise
+            log.critical("a referral cannot even be held", referral=str(referral_id), error=type(error).__name__)
+            async with database.transaction() as connection:
+                await fan_out_tries.stop(connection, referral_id)
+
+
+async def _open(connection: Connection, means: _Means, referrals: Sequence[_Referral]) -> None:
+    dispatches: list[NewDispatch] = []
+    unaddressed = []
+    for referral in referrals:
+        chosen = _dispatches(referral, means)
+        dispatches.extend(chosen)
+        if not chosen:
+            unaddressed.append(referral.id)
+    await lifecycle.open_dispatches(connection, means.actor, dispatches)
+    await lifecycle.hold_without_addressee(connection, means.actor, unaddressed)
+
+
+def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
+    facts = Facts(referral.originator, referral.crime_types, referral.addressees)
+    priority = Priority(priority_of(referral.priority))
+    dispatches = []
+    for choice in decide(facts, means.matrix, means.directory):
+        due, expires, next_check_at = _times(referral.created_at, priority, means.directory[choice.agency].policy)
+        dispatches.append(
+            NewDispatch(
+                id=uuid7(),
+                referral_id=referral.id,
+                agency=choice.agency,
+                rule=choice.rule,
+                release=choice.release,
+                reason=choice.reason,
+                gateway=choice.gateway,
+                due_at=due,
+                expires_at=expires,
+                next_check_at=next_check_at,
+                held=choice.needs_release,
+                needs_release=choice.needs_release,
+                adapter=choice.agency in means.adapted,
             )
-        return dispatches
+        )
+    return dispatches
 
 
 # One referral goes to twenty agencies, most of them with the same policy: worked out once, looked up for the others.
@@ -90,6 +210,10 @@ def _times(received: datetime, priority: Priority, policy: Policy) -> tuple[date
     """When a dispatch received then is due, expires, and when the clock first asks something of it."""
     given = span(received, priority, policy)
     return given.due, given.expires, next_check(steps(given, priority, policy), received)
+
+
+def _ids(referrals: Sequence[_Referral]) -> list[UUID]:
+    return [referral.id for referral in referrals]
 
 
 async def is_waiting(connection: Connection) -> bool:

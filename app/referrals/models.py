@@ -30,14 +30,17 @@ def _one_of(column: str, values: type[StrEnum]) -> str:
 
 
 _IS_OPEN = "state IN (" + ", ".join(f"'{state}'" for state in sorted(OPEN)) + ")"
+_CLOCK_RUNS = "state IN ('queued', 'delivered', 'acknowledged')"
+_REGION = text("coalesce(region, '')")
 
 
 class Referral(Base):
     """One referral: what an originator asks about one subject.
 
     `content` is the submitted document (JSON, UTF-8), sealed: the only place of what identifies anybody.
-    `sealed_reason` is why somebody held, cancelled or rejected it. Where `sealed` is false an older version stored it:
-    `content` lies open until `gain migrate` has sealed it, as does `reason`, which nothing writes any more.
+    `sealed_reason` is why somebody held, cancelled or rejected it; `held_because` is our own code. Where `sealed` is
+    false an older version stored it: `content` lies open until `gain migrate` has sealed it, as does `reason`, which
+    nothing writes any more.
     `priority` is 0 urgent, 1 priority, 2 routine: the order of every queue. `open_dispatches` counts the dispatches
     that can still be answered; the referral is completed when it falls to 0.
     """
@@ -61,6 +64,7 @@ class Referral(Base):
     open_dispatches: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     reason: Mapped[str | None] = mapped_column(Text)
     sealed_reason: Mapped[bytes | None]
+    held_because: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint(_one_of("state", ReferralState), name="state"),
@@ -81,6 +85,7 @@ class Referral(Base):
             text("id DESC"),
             postgresql_where=text("state IN ('held', 'accepted', 'in_progress')"),
         ),
+        Index("ix_referral_held", "region", "id", postgresql_where=text("state = 'held'")),
     )
 
 
@@ -158,7 +163,19 @@ class Dispatch(Base):
             "due_delivery_at",
             postgresql_where=text("due_delivery_at IS NOT NULL"),
         ),
-        Index("ix_dispatch_open", "agency", "region", "state", postgresql_where=text(_IS_OPEN)),
+        Index("ix_dispatch_waiting", "agency", _REGION, "state", "created_at", postgresql_where=text(_IS_OPEN)),
+        Index(
+            "ix_dispatch_overdue",
+            "agency",
+            _REGION,
+            "due_at",
+            postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
+        ),
+        Index(
+            "ix_dispatch_urgent",
+            "queued_at",
+            postgresql_where=text("priority = 0 AND state IN ('queued', 'delivered')"),
+        ),
         Index("ix_dispatch_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
         Index(
             "ix_dispatch_lying_open",

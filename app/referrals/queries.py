@@ -16,16 +16,17 @@ from app.crypto.vault import Opener
 from app.db import Connection
 from app.referrals.models import Dispatch, Referral, Response
 from app.referrals.reasons import reason_of
-from app.referrals.states import ReferralState
+from app.referrals.states import HeldBecause
 from app.referrals.views import document
 
 RESPONSES_READ = "responses.read"
 """The log's name for an originator reading its answers: a disclosure, and yet no part of the referral's timeline."""
 
-NOBODY_TO_ASK = "No addressee was named and the routing matrix chooses none."
-"""Why a referral is held that nobody holds."""
-
-_SEALING = frozenset({"sealed_reason", "sealed", "ring_key", "wrapped"})
+_OUR_REASONS = {
+    HeldBecause.NO_ADDRESSEE: "No addressee was named and the routing matrix chooses none.",
+    HeldBecause.NOT_SENT_OUT: "It could not be sent out. Release it to try again, or reject it.",
+}
+_SEALING = frozenset({"sealed_reason", "held_because", "sealed", "ring_key", "wrapped"})
 _SETTLED_BEFORE = text("SELECT settled_before()")
 
 
@@ -163,6 +164,7 @@ def _select() -> Select[*tuple[Any, ...]]:
         Referral.respond_by,
         Referral.reason,
         Referral.sealed_reason,
+        Referral.held_because,
         Referral.content,
         Referral.sealed,
         WrappedKey.ring_key,
@@ -183,8 +185,8 @@ def _opened(opener: Opener, row: Row[Any]) -> dict[str, Any]:
     reason = row.reason
     if row.sealed_reason is not None:
         reason = opener.value(reason_of("referral", row.id), row.id, row, row.sealed_reason).decode()
-    elif reason is None and row.state == ReferralState.HELD:
-        reason = NOBODY_TO_ASK
+    elif row.held_because is not None:
+        reason = _OUR_REASONS[HeldBecause(row.held_because)]
     return {**columns, "reason": reason, "content": opener.referral(row.id, row)}
 
 

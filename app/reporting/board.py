@@ -14,8 +14,12 @@ from sqlalchemy import TextClause, text
 from app.db import Connection
 from app.referrals.codes import priority_of
 from app.referrals.heartbeat import Beating, silent_seconds
-from app.referrals.states import FINAL, DispatchState
+from app.referrals.states import DispatchState
 from app.reporting.queues import observed
+from app.reporting.trouble import NO_TROUBLE, Trouble, trouble
+
+_CLOCK_RUNS = {DispatchState.QUEUED, DispatchState.DELIVERED, DispatchState.ACKNOWLEDGED}
+"""While it is held back from an agency, or the agency waits for more information, its clock stands (contract)."""
 
 PAGE_SIZE = 20
 HELD_SHOWN = 5
@@ -36,7 +40,7 @@ class Board:
     `queues` are the rows of `reporting.queues.observed`; `alerts` counts by `kind` and `agency` what stands. `held` are
     up to `HELD_SHOWN` + 1 held referrals, oldest first; `referrals` up to `PAGE_SIZE` in progress, newest first, each
     with its `dispatches`; `following` is the id after which the next page begins. The silences are in seconds, None
-    where a part never completed any work.
+    where a part never completed any work. `trouble` is what fails on the way to the agencies.
     """
 
     at: datetime
@@ -47,6 +51,7 @@ class Board:
     following: UUID | None
     workers_silent: float | None
     scheduler_silent: float | None
+    trouble: Trouble = NO_TROUBLE
 
 
 def _of_referrals(condition: str, order: str) -> TextClause:
@@ -101,6 +106,7 @@ async def board(connection: Connection, view: View) -> Board:
         following=shown[-1]["id"] if len(rows) > PAGE_SIZE else None,
         workers_silent=await silent_seconds(connection, Beating.WORKER),
         scheduler_silent=await silent_seconds(connection, Beating.SCHEDULER),
+        trouble=await trouble(connection, view.region),
     )
 
 
@@ -118,12 +124,7 @@ async def _add_dispatches(connection: Connection, referrals: Sequence[dict[str, 
     by_id: dict[UUID, list[dict[str, Any]]] = {referral["id"]: [] for referral in referrals}
     for row in await connection.execute(_DISPATCHES, {"referrals": list(by_id)}):
         dispatch = dict(row._mapping)
-        dispatch["overdue"] = dispatch.pop("due_has_passed") and _clock_runs(dispatch["state"])
+        dispatch["overdue"] = dispatch.pop("due_has_passed") and dispatch["state"] in _CLOCK_RUNS
         by_id[dispatch.pop("referral_id")].append(dispatch)
     for referral in referrals:
         referral["dispatches"] = by_id[referral["id"]]
-
-
-def _clock_runs(state: str) -> bool:
-    """While an agency waits for more information its clock stands (contract)."""
-    return state not in FINAL and state != DispatchState.QUERY

@@ -1,58 +1,93 @@
 """The queues: what waits at every agency, counted over what the caller oversees."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from app.access.policy import Action, Relation
 from app.access.principal import Principal
 from app.db import Connection
-
-# Open dispatches are few beside all there ever were: a partial index holds just them.
-_QUEUES = text("""
-    SELECT party.code AS agency, party.name,
-           coalesce(open.held, 0) AS held, coalesce(open.queued, 0) AS queued,
-           coalesce(open.delivered, 0) AS delivered, coalesce(open.acknowledged, 0) AS acknowledged,
-           coalesce(open.query, 0) AS query, coalesce(open.overdue, 0) AS overdue,
-           coalesce(open.failing, 0) AS failing, coalesce(open.urgent, 0) AS urgent,
-           open.oldest, open.oldest_due,
-           CAST(extract(epoch FROM now() - open.oldest_unseen) AS bigint) AS unseen_seconds,
-           CAST(extract(epoch FROM now() - seen.last_seen_at) AS bigint) AS unheard_seconds,
-           CAST(extract(epoch FROM now() - open.oldest) AS bigint) AS oldest_age_seconds,
-           coalesce(closed.answered_today, 0) AS answered_today,
-           seen.last_seen_at
-      FROM party
-      LEFT JOIN (
-           SELECT agency,
-                  count(*) FILTER (WHERE state = 'held') AS held,
-                  count(*) FILTER (WHERE state = 'queued') AS queued,
-                  count(*) FILTER (WHERE state = 'delivered') AS delivered,
-                  count(*) FILTER (WHERE state = 'acknowledged') AS acknowledged,
-                  count(*) FILTER (WHERE state = 'query') AS query,
-                  count(*) FILTER (WHERE due_at < now() AND state <> 'query') AS overdue,
-                  count(*) FILTER (WHERE failures > 1) AS failing,
-                  count(*) FILTER (WHERE priority = 0 AND state IN ('queued', 'delivered')
-                                     AND queued_at < now() - interval '30 minutes') AS urgent,
-                  min(due_at) FILTER (WHERE due_at < now() AND state <> 'query') AS oldest_due,
-                  min(created_at) AS oldest,
-                  min(queued_at) FILTER (WHERE state = 'queued') AS oldest_unseen
-             FROM dispatch
-            WHERE state IN ('held', 'queued', 'delivered', 'acknowledged', 'query')
-              AND (CAST(:region AS text) IS NULL OR region = :region)
-            GROUP BY agency) AS open ON open.agency = party.code
-      LEFT JOIN (
-           SELECT agency, count(*) AS answered_today FROM dispatch
-            WHERE closed_at >= date_trunc('day', now(), 'Europe/London') AND state IN ('answered', 'declined')
-              AND (CAST(:region AS text) IS NULL OR region = :region)
-            GROUP BY agency) AS closed ON closed.agency = party.code
-      LEFT JOIN agency_seen AS seen ON seen.agency = party.code
-     WHERE party.kind IN ('agency', 'local_authority', 'fire_service', 'private')
-     ORDER BY party.code
-""")
+from app.referrals import circuits
+from app.reporting.counters import FIGURES, TODAY
 
 SILENT_AFTER_SECONDS = 3600
 """An agency with items unseen for an hour, of which nothing was heard for an hour, is silent."""
+
+# ruff: noqa: S608  the statements are made of constants of this package
+
+_STATES = ("held", "queued", "delivered", "acknowledged", "query")
+_CLOCK_RUNS = "state IN ('queued', 'delivered', 'acknowledged')"
+_SUMS = ", ".join(f"CAST(sum({figure}) AS integer) AS {figure}" for figure in FIGURES if figure != "answered")
+_OF_PAIR = "agency = pair.agency AND coalesce(region, '') = pair.region"
+_OLDEST = ", ".join(
+    f"(SELECT created_at FROM dispatch WHERE pair.{state} > 0 AND {_OF_PAIR} AND state = '{state}'"
+    " ORDER BY created_at LIMIT 1)"
+    for state in _STATES
+)
+
+
+def _queues(condition: str) -> TextClause:
+    """The statement over the dispatches that meet a condition on their region.
+
+    Nothing is counted that a counter tells. What is oldest is looked up for each agency, region and state that has any,
+    in the order of a partial index. What is due and not marked yet, or urgent and late, are the first few of an index.
+    """
+    return text(f"""
+    WITH pair AS MATERIALIZED (
+        SELECT agency, coalesce(region, '') AS region, {_SUMS},
+               CAST(sum(answered) FILTER (WHERE day >= {TODAY}) AS integer) AS answered
+          FROM queue_count WHERE {condition} GROUP BY agency, region
+    ), seen AS MATERIALIZED (
+        SELECT agency, last_seen_at, CAST(extract(epoch FROM now() - last_seen_at) AS bigint) AS unheard_seconds
+          FROM agency_seen
+    ), unmarked AS MATERIALIZED (
+        SELECT agency, count(*) AS number, min(due_at) AS oldest_due FROM dispatch
+         WHERE next_check_at <= now() AND due_at < now() AND overdue_at IS NULL AND {_CLOCK_RUNS} AND {condition}
+         GROUP BY agency
+    ), urgent AS MATERIALIZED (
+        SELECT agency, count(*) AS number FROM dispatch
+         WHERE priority = 0 AND state IN ('queued', 'delivered') AND queued_at < now() - interval '30 minutes'
+           AND {condition}
+         GROUP BY agency
+    ), waiting AS MATERIALIZED (
+        SELECT agency, {", ".join(f"sum({name}) AS {name}" for name in FIGURES)},
+               min(oldest) AS oldest, min(oldest_due) AS oldest_due, min(unseen_since) AS unseen_since
+          FROM pair LEFT JOIN seen USING (agency)
+         CROSS JOIN LATERAL (
+               SELECT least({_OLDEST}) AS oldest,
+                      (SELECT due_at FROM dispatch
+                        WHERE pair.overdue > 0 AND {_OF_PAIR} AND overdue_at IS NOT NULL AND {_CLOCK_RUNS}
+                        ORDER BY due_at LIMIT 1) AS oldest_due,
+                      (SELECT queued_at FROM dispatch
+                        WHERE pair.queued > 0 AND coalesce(seen.unheard_seconds > {SILENT_AFTER_SECONDS}, true)
+                          AND {_OF_PAIR} AND state = 'queued'
+                          AND created_at < now() - interval '{SILENT_AFTER_SECONDS} seconds'
+                          AND queued_at < now() - interval '{SILENT_AFTER_SECONDS} seconds'
+                        ORDER BY created_at LIMIT 1) AS unseen_since) AS found
+         GROUP BY agency
+    )
+    SELECT party.code AS agency, party.name,
+           {", ".join(f"coalesce(waiting.{name}, 0) AS {name}" for name in (*_STATES, "failing"))},
+           coalesce(waiting.overdue, 0) + coalesce(unmarked.number, 0) AS overdue,
+           coalesce(urgent.number, 0) AS urgent, waiting.oldest,
+           least(waiting.oldest_due, unmarked.oldest_due) AS oldest_due,
+           CAST(extract(epoch FROM now() - waiting.unseen_since) AS bigint) AS unseen_seconds, seen.unheard_seconds,
+           CAST(extract(epoch FROM now() - waiting.oldest) AS bigint) AS oldest_age_seconds,
+           coalesce(waiting.answered, 0) AS answered_today, seen.last_seen_at
+      FROM party
+      LEFT JOIN waiting ON waiting.agency = party.code
+      LEFT JOIN unmarked ON unmarked.agency = party.code
+      LEFT JOIN urgent ON urgent.agency = party.code
+      LEFT JOIN seen ON seen.agency = party.code
+     WHERE party.kind IN ('agency', 'local_authority', 'fire_service', 'private')
+     ORDER BY party.code
+    """)
+
+
+# One statement for a region and one for all, so that each has a plan of its own.
+_OF_REGION, _OF_ALL = _queues("region = :region"), _queues("true")
 
 
 class Health(StrEnum):
@@ -67,8 +102,8 @@ class Health(StrEnum):
 def health(*, overdue: int, failing: int, unseen_seconds: int | None, unheard_seconds: int | None) -> Health:
     """Pure: an agency's health.
 
-    `unseen_seconds` is the age of the oldest unseen item, `unheard_seconds` the time since the agency was last heard
-    of; None where there is none.
+    `unseen_seconds` is for how long an item has been unseen that has been so for long, `unheard_seconds` the time since
+    the agency was last heard of; None where there is none.
     """
     if unseen_seconds is not None and min(unseen_seconds, unheard_seconds or unseen_seconds) > SILENT_AFTER_SECONDS:
         return Health.SILENT
@@ -98,13 +133,16 @@ def region_of(principal: Principal, action: Action) -> str | None:
 async def observed(connection: Connection, region: str | None) -> list[dict[str, Any]]:
     """The rows of `queues`, with the signs that health was told from.
 
-    `failing` counts dispatches with repeated failures, `urgent` those that nobody acknowledged within half an hour
-    (domain.md, section 4); `oldest` and `oldest_due` are times, None where there is none.
+    Figures are told from the counters (`reporting.counters`), so the cost does not grow with what is stored. `failing`
+    counts dispatches with repeated failures, `urgent` those that nobody acknowledged within half an hour (domain.md,
+    section 4); `oldest` and `oldest_due` are times, None where there is none.
     """
-    rows = await connection.execute(_QUEUES, {"region": region})
-    return [_with_health(dict(row._mapping)) for row in rows]
+    statement, parameters = (_OF_ALL, {}) if region is None else (_OF_REGION, {"region": region})
+    rows = await connection.execute(statement, parameters)
+    not_called = {row["agency"] for row in await circuits.paused(connection)}
+    return [_with_health(dict(row._mapping), not_called) for row in rows]
 
 
-def _with_health(row: dict[str, Any]) -> dict[str, Any]:
-    signs = {name: row[name] for name in ("overdue", "failing", "unseen_seconds", "unheard_seconds")}
-    return {**row, "health": health(**signs)}
+def _with_health(row: dict[str, Any], not_called: Collection[str]) -> dict[str, Any]:
+    signs = {name: row[name] for name in ("overdue", "unseen_seconds", "unheard_seconds")}
+    return {**row, "health": health(**signs, failing=row["failing"] or row["agency"] in not_called)}

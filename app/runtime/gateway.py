@@ -1,10 +1,12 @@
 """The gateway as a server process."""
 
+import asyncio
 import socket
 from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
 from app import logs
@@ -15,11 +17,49 @@ from app.settings import Settings
 _GRACE_SECONDS = 4  # requests in flight at a stop; long polls end sooner by themselves
 
 
+class _WholeAnswer:
+    """The transport of one answer: its head waits for the first part of its body, and both leave by one system call.
+
+    uvicorn writes them one after the other, and uvloop sends each write at once: two packets, which wake the client
+    twice. A head without a length is not held back, for the first part of a stream may be long in coming.
+    """
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+        self._transport = transport
+        self._may_wait = cycle.scope["method"] != "HEAD"
+        self._cycle = cycle
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send this, with what waits; the first of an answer may wait itself."""
+        if self._may_wait and self._cycle.response_started:  # what comes before is "100 Continue"
+            self._may_wait = False
+            if b"\r\ncontent-length: " in data:
+                self._head = data
+                return
+        self._transport.write(self._head + data if self._head else data)
+        self._head = b""
+
+    def close(self) -> None:
+        """Send what waits and close the connection."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is being closed."""
+        return self._transport.is_closing()
+
+
 class Connection(HttpToolsProtocol):
-    """A connection that tells the application when the server stops.
+    """A connection that sends answers whole, and tells the application when the server stops.
 
     Nothing else does: the lifespan ends only after the requests in flight, and an open event stream is one for ever.
     """
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.transport = cast("asyncio.Transport", _WholeAnswer(self.transport, cycle))
+        super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
         """Called for every connection as soon as a stop is asked for."""

@@ -1,5 +1,6 @@
 """Bring a database to the newest schema and reference data."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from app.runtime.refusal import StartRefused
 from app.settings import Settings
 
 _LOCK = 0x6761696E  # "gain": whoever migrates holds this PostgreSQL advisory lock
+_LOCK_POLL_SECONDS = 0.1
 
 
 async def migrate(database_url: str, revision: str = "head") -> None:
@@ -27,8 +29,7 @@ async def migrate(database_url: str, revision: str = "head") -> None:
     try:
         async with engine.connect() as connection:
             # Of the session, not of a transaction: a migration may need to commit on its way.
-            await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
-            await connection.commit()
+            await _lock(connection)
             await connection.run_sync(_upgrade, revision)
             await connection.commit()
     finally:
@@ -77,6 +78,14 @@ def configuration() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__path__[0])).replace("%", "%%"))
     return config
+
+
+async def _lock(connection: AsyncConnection) -> None:
+    """Ask again and again: who waits in a statement keeps a snapshot, and a concurrent index would wait for that."""
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
+        await connection.commit()
+        await asyncio.sleep(_LOCK_POLL_SECONDS)
+    await connection.commit()
 
 
 def _upgrade(connection: Connection, revision: str) -> None:

@@ -6,19 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import app
-from app.runtime.child import WORKER
+from app.runtime.child import POLITE, WORKER
 from app.runtime.up import Command, Plan
+from app.settings import NO_BROKER
 
 _AGENCIES = "agencies"
 
 
-def plan(data_dir: Path, agencies: Sequence[str], simulate: bool, speed: float) -> Plan:
-    """The plan of a system; `agencies` are the bodies that run as outside clients, each with a key of its own."""
+def plan(data_dir: Path, agencies: Sequence[str], simulate: bool, speed: float, *, broker: bool = True) -> Plan:
+    """The plan of a system; `agencies` are the bodies that run as outside clients, each with a key of its own.
+
+    Without a `broker` the worker polls the database.
+    """
     keys = data_dir.expanduser().absolute() / "agencies.keys"
     first = [Command("migrate", gain_command("migrate"))]
     parts = [
         Command("gateway", gain_command("serve"), serves=True),
-        Command("worker", gain_command("worker"), stop=WORKER),
+        Command("worker", gain_command("worker"), stop=WORKER)
+        if broker
+        else Command("worker", gain_command("worker", "--no-broker"), stop=POLITE),
         Command("scheduler", gain_command("scheduler")),
     ]
     if agencies:
@@ -29,6 +35,7 @@ def plan(data_dir: Path, agencies: Sequence[str], simulate: bool, speed: float) 
         **child_environment(),
         "GAIN_SIMULATE": str(simulate).lower(),
         "GAIN_SIMULATION_SPEED": repr(speed),
+        **({} if broker else {"GAIN_BROKER_URL": NO_BROKER}),
     }
     return Plan(tuple(first), tuple(parts), environment)
 

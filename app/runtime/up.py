@@ -32,7 +32,7 @@ class Command:
 class Plan:
     """What to run: `first` one after another to their end, then `parts` side by side, all with `environment`.
 
-    `GAIN_DATABASE_URL` and `GAIN_BROKER_URL` in the environment replace the embedded servers.
+    `GAIN_DATABASE_URL` and `GAIN_BROKER_URL` in the environment replace the embedded servers (`none`: no broker).
     """
 
     first: tuple[Command, ...]

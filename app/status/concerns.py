@@ -6,11 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.parties.codes import Channel
 from app.referrals.heartbeat import HEALTHY_SECONDS
 from app.referrals.states import AlertKind
 from app.reporting.board import HELD_SHOWN, Board
 from app.reporting.queues import Health
-from app.web.words import ago, counted
+from app.reporting.trouble import UNSENT_SHOWN
+from app.web.words import LONDON, ago, counted
 
 
 class Severity(StrEnum):
@@ -42,6 +44,18 @@ class Concern:
     cases: Sequence[Case] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a gateway knows of the system beside the board.
+
+    Whether the broker answers (None: the system has none), and the priorities whose new referrals are refused because
+    too many wait, in words, the least pressing first.
+    """
+
+    broker_ok: bool | None = True
+    refused: Sequence[str] = ()
+
+
 _Queue = Mapping[str, Any]
 
 _ALERTS = {
@@ -59,15 +73,22 @@ _ALERTS = {
 queues, which needs no scheduler."""
 
 
-def concerns(board: Board, *, broker_ok: bool) -> list[Concern]:
+_ENDED = {Channel.EMAIL: "its mailbox bounced", Channel.PUSH: "its endpoint ended"}
+
+
+def concerns(board: Board, running: Running) -> list[Concern]:
     """Every concern that the board gives rise to; none means that nothing needs the co-ordinator."""
     found = (
-        _parts(board, broker_ok=broker_ok),
+        _parts(board, running),
+        _refused(running.refused),
         _urgent(board.queues),
         _overdue(board.queues, board.at),
+        _unsent(board),
         _held_referrals(board),
         _held_items(board.queues),
         *(_alerts(board.alerts, kind) for kind in _ALERTS),
+        _ended(board.trouble.ended, board.at),
+        _paused(board.trouble.paused),
         _failing(board.queues),
         _silent(board.queues, board.at),
     )
@@ -79,17 +100,25 @@ def is_healthy(silent: float | None) -> bool:
     return silent is not None and silent <= HEALTHY_SECONDS
 
 
-def _parts(board: Board, *, broker_ok: bool) -> Concern | None:
+def _parts(board: Board, running: Running) -> Concern | None:
     told = [
         sentence
         for fine, sentence in (
             (is_healthy(board.workers_silent), "The workers finish nothing: referrals wait."),
             (is_healthy(board.scheduler_silent), "No scheduler leads: nothing is chased or called overdue."),
-            (broker_ok, "The message broker does not answer: work goes on, more slowly."),
+            (running.broker_ok is not False, "The message broker does not answer: work goes on, more slowly."),
         )
         if not fine
     ]
     return Concern(Severity.BAD, "System", f"{' '.join(told)} Tell the operator.") if told else None
+
+
+def _refused(priorities: Sequence[str]) -> Concern | None:
+    if not priorities:
+        return None
+    words = " and ".join(priorities)
+    said = f"New {words} referrals are being refused: too many wait for the workers. What was accepted is safe."
+    return Concern(Severity.BAD, "Refusing", f"{said} Tell the operator.")
 
 
 def _urgent(queues: Sequence[_Queue]) -> Concern | None:
@@ -126,6 +155,55 @@ def _held_referrals(board: Board) -> Concern | None:
         for referral in shown
     ]
     return Concern(Severity.WARN, "Held", f"{number} held until you decide.", cases)
+
+
+def _unsent(board: Board) -> Concern | None:
+    unsent = board.trouble.unsent
+    if not unsent:
+        return None
+    more = len(unsent) > UNSENT_SHOWN
+    number = f"More than {UNSENT_SHOWN} referrals" if more else counted(len(unsent), "referral")
+    on_page = {referral["id"] for referral in board.referrals}
+    cases = [
+        Case(
+            name=referral["reference"],
+            part=f"referral-{referral['id']}" if referral["id"] in on_page else "",
+            note=referral["originator"],
+        )
+        for referral in unsent[:UNSENT_SHOWN]
+    ]
+    them = "it" if len(unsent) == 1 else "them"
+    text = f"{number} could not be sent out to anybody. Release {them} to try again, and tell the operator."
+    return Concern(Severity.BAD, "Unsent", text, cases)
+
+
+def _ended(ended: Sequence[Mapping[str, Any]], now: datetime) -> Concern | None:
+    if not ended:
+        return None
+    cases = [
+        Case(
+            name=one["agency"],
+            part=f"queue-{one['agency']}",
+            note=f"{_ENDED[one['channel']]} {ago(one['at'], now)}",
+        )
+        for one in ended
+    ]
+    verb = "is" if len(cases) == 1 else "are"
+    text = f"{_agencies(cases)} {verb} not told any more: set another address, or the same again once it works."
+    return Concern(Severity.WARN, "Address", text, cases)
+
+
+def _paused(paused: Sequence[Mapping[str, Any]]) -> Concern | None:
+    """With times of day, not spans: what is shown changes only when something happens."""
+    notes = {
+        one["agency"]: f"since {one['since'].astimezone(LONDON):%H:%M} after {counted(one['failures'], 'failure')}; "
+        f"next try {one['next_at'].astimezone(LONDON):%H:%M}"
+        for one in paused
+    }
+    if not notes:
+        return None
+    cases = [Case(agency, f"queue-{agency}", note) for agency, note in notes.items()]
+    return Concern(Severity.WARN, "Paused", f"Calls to {_agencies(cases)} are paused, because they failed.", cases)
 
 
 def _held_items(queues: Sequence[_Queue]) -> Concern | None:

@@ -11,7 +11,9 @@ from fastapi.sse import format_sse_event
 from app.access.sessions import in_force
 from app.db import Database, is_away
 from app.logs import logger
+from app.referrals.gauge import BacklogGauge
 from app.reporting.board import Board, View, board
+from app.status.concerns import Running
 from app.status.parts import Painter, database_away
 from app.web.health import Readiness
 
@@ -61,9 +63,12 @@ class _Follower:
 class Live:
     """The open pages of this process. Between looks no page holds a database connection."""
 
-    def __init__(self, database: Database, readiness: Readiness, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, database: Database, readiness: Readiness, backlog: BacklogGauge, stopping: asyncio.Event
+    ) -> None:
         self._database = database
         self._readiness = readiness
+        self._backlog = backlog
         self._stopping = stopping
         self._followers: set[_Follower] = set()
         self._painters: dict[View, Painter] = {}
@@ -135,20 +140,19 @@ class Live:
             for follower in followers:
                 follower.offer(told)
             return
-        broker_ok = (await report).checks.get("broker") == "ok"
-        found = await self._paint(boards, broker_ok=broker_ok)
+        running = Running((await report).works("broker"), self._backlog.refused_priorities())
+        found = await self._paint(boards, running)
         for follower in followers:
             if follower.session in valid:
                 follower.offer(found[follower.view])
             else:
                 follower.end()
 
-    async def _paint(self, boards: Mapping[View, Board], *, broker_ok: bool) -> dict[View, Parts]:
+    async def _paint(self, boards: Mapping[View, Board], running: Running) -> dict[View, Parts]:
         self._painters = {view: self._painters.get(view) or Painter(view) for view in boards}
         # In a thread: when much has changed at once, painting takes longer than other requests should wait.
         return {
-            view: await asyncio.to_thread(self._painters[view].paint, read, broker_ok=broker_ok)
-            for view, read in boards.items()
+            view: await asyncio.to_thread(self._painters[view].paint, read, running) for view, read in boards.items()
         }
 
     async def _read(self, followers: Sequence[_Follower]) -> tuple[set[bytes], dict[View, Board]]:

@@ -16,6 +16,7 @@ from app.audit.record import Event, Operation, record
 from app.errors import BAD_CURSOR, Problem
 from app.reporting.board import View, board
 from app.reporting.queues import region_of
+from app.status.concerns import Running
 from app.status.live import Live
 from app.status.parts import Painter, fill, position_of
 from app.web import cursor as cursors
@@ -47,8 +48,8 @@ async def first_page(
         connection, principal.actor, [Event(Operation.CONSULTATION, "status_page.read", detail={"ids": shown})]
     )
     readiness: Readiness = request.app.state.readiness
-    broker_ok = (await readiness.report()).checks.get("broker") == "ok"
-    painted = await asyncio.to_thread(Painter(view).paint, read, broker_ok=broker_ok)
+    running = Running((await readiness.report()).works("broker"), request.app.state.backlog.refused_priorities())
+    painted = await asyncio.to_thread(Painter(view).paint, read, running)
     return pages.render(
         "status.html",
         party=principal.party,

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from app.referrals.states import FINAL, DispatchState, Outcome
 from app.reporting.board import Board, View
-from app.status.concerns import concerns, is_healthy
+from app.status.concerns import Running, concerns, is_healthy
 from app.web import cursor as cursors
 from app.web import pages
 from app.web.words import age, ago, away, counted, length
@@ -29,14 +29,14 @@ class Painter:
         self._view = view
         self._made: dict[str, tuple[dict[str, Any], Markup]] = {}
 
-    def paint(self, board: Board, *, broker_ok: bool) -> dict[str, Markup]:
+    def paint(self, board: Board, running: Running) -> dict[str, Markup]:
         """Every part by its id: `concerns`, `system`, `queue-total`, `queue-…` by agency, `referrals`, `referral-…`.
 
         `referrals` holds an empty place for each referral's part, to be filled with it.
         """
         contexts: dict[str, tuple[str, dict[str, Any]]] = {
-            "concerns": ("concerns.html", {"concerns": concerns(board, broker_ok=broker_ok)}),
-            "system": ("system.html", {"system": _system(board, broker_ok=broker_ok)}),
+            "concerns": ("concerns.html", {"concerns": concerns(board, running)}),
+            "system": ("system.html", {"system": _system(board, running.broker_ok)}),
             "queue-total": ("queue_total.html", {"total": _total(board.queues)}),
             "referrals": ("referrals.html", _list(self._view, board)),
         }
@@ -123,14 +123,16 @@ def _when(dispatch: Mapping[str, Any], now: datetime) -> str:
     return ago(closed, now) if closed else away(dispatch["due_at"], now)
 
 
-def _system(board: Board, *, broker_ok: bool) -> list[tuple[bool, str]]:
+def _system(board: Board, broker_ok: bool | None) -> list[tuple[bool, str]]:
     """Of each part, whether it works, and that in a sentence."""
     workers, scheduler = board.workers_silent, board.scheduler_silent
-    return [
+    told = [
         (is_healthy(workers), f"Workers last finished work {_silence(workers)}."),
         (is_healthy(scheduler), f"Scheduler last looked for work {_silence(scheduler)}."),
-        (broker_ok, "Message broker answers." if broker_ok else "Message broker does not answer."),
     ]
+    if broker_ok is not None:
+        told.append((broker_ok, "Message broker answers." if broker_ok else "Message broker does not answer."))
+    return told
 
 
 def _silence(seconds: float | None) -> str:

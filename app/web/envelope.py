@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
 from app.errors import INTERNAL
-from app.logs import logger, request_id
+from app.logs import logger, request_id, tell_request
 from app.web import problems
 
 CLIENT_GONE = 499
@@ -28,7 +28,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
     )
 )
-_HEADERS = (
+_Headers = tuple[tuple[bytes, bytes], ...]
+_HEADERS: _Headers = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -36,8 +37,9 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
-_NOT_STORED = (b"cache-control", b"no-store")
-_REVALIDATED = (b"cache-control", b"no-cache")
+_NOT_STORED: _Headers = (*_HEADERS, (b"cache-control", b"no-store"))
+_REVALIDATED: _Headers = (*_HEADERS, (b"cache-control", b"no-cache"))
+_NAMES = frozenset(name for name, _ in _NOT_STORED)
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
 _QUIET_ROUTES = ("/health", "/metrics")
@@ -87,12 +89,12 @@ class _Exchange:
         """Pass the answer on with the headers that every answer has; what a route has set itself stands."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            headers = list(message.get("headers", ()))
-            present = {name.lower() for name, _value in headers}
-            caching = _REVALIDATED if self._scope["path"].startswith("/static/") else _NOT_STORED
-            headers += [header for header in (*_HEADERS, caching) if header[0] not in present]
-            headers.append((b"x-request-id", request_id.get().encode()))
-            message = {**message, "headers": headers}
+            own = message.get("headers", ())
+            usual = _REVALIDATED if self._scope["path"].startswith("/static/") else _NOT_STORED
+            present = _NAMES.intersection([name.lower() for name, _ in own])
+            if present:
+                usual = tuple(header for header in usual if header[0] not in present)
+            message = {**message, "headers": [*own, *usual, (b"x-request-id", request_id.get().encode())]}
         await self._send(message)
 
     async def _answer_error(self, error: Exception) -> None:
@@ -108,11 +110,10 @@ class _Exchange:
         seconds = time.perf_counter() - self._started_at
         method, route = self._scope["method"], _route(self._scope)
         metrics.request_done(method, route, self._status, seconds)
-        tell = log.debug if route.startswith(_QUIET_ROUTES) else log.info
         facts = {"method": method, "route": route, "status": self._status, "ms": round(seconds * 1000, 2)}
         if slug := self._scope.get(problems.SLUG_IN_SCOPE):
             facts["problem"] = slug
-        tell("request", **facts)
+        tell_request(facts, quiet=route.startswith(_QUIET_ROUTES))
 
 
 def _id_of(scope: Scope) -> str:

@@ -24,6 +24,10 @@ class Report:
     status: Literal["ready", "degraded", "not ready"]
     checks: Mapping[str, Literal["ok", "away"]]
 
+    def works(self, part: str) -> bool | None:
+        """Whether a part works; None where the system has no such part."""
+        return self.checks[part] == "ok" if part in self.checks else None
+
 
 class Readiness:
     """Looks at all parts at once, in bounded time, and keeps what it found: a flood of probes costs one look.

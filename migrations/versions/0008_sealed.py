@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0008"
-down_revision: str | None = "0003"
+down_revision: str | None = "0005"
 branch_labels: str | None = None
 depends_on: str | None = None
 
@@ -48,6 +48,7 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("sealed", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     for table in ("referral", "dispatch"):
         op.add_column(table, sa.Column("sealed_reason", sa.LargeBinary(), nullable=True))
+    op.add_column("referral", sa.Column("held_because", sa.Text(), nullable=True))
     # What is still to be sealed, and nothing else. Built beside whatever writes meanwhile.
     with op.get_context().autocommit_block():
         for table, condition in LYING_OPEN.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 FINAL = {"answered", "declined", "expired", "undeliverable", "cancelled"}
 ANSWERS = {"hit": "answered", "no_hit": "answered", "declined": "declined"}
@@ -17,12 +18,20 @@ class Item:
     needs_release: bool = False
     in_inbox: bool = True
     time_left: int = 0
+    claim: UUID | None = None
+    claim_lives: bool = False
     said: dict[str, str | None] = field(default_factory=dict)
     """What the agency has said about it, and how each of it was flagged."""
 
     @property
     def is_open(self) -> bool:
         return self.state not in FINAL
+
+    def is_free_for(self, claim: UUID | None) -> bool:
+        """Whether a consumer under this claim, or under none, may act on it."""
+        if claim is None:
+            return not self.claim_lives
+        return self.claim_lives and claim == self.claim
 
 
 @dataclass(slots=True)
@@ -47,6 +56,10 @@ class Case:
             self.items.append(Item(agency, 1, "held" if held else "queued", held, in_inbox=not held))
         self.state = "in_progress"
 
+    def time_passes(self) -> None:
+        for item in self.items:
+            item.claim_lives = False
+
     def long_time_passes(self) -> None:
         for item in self.items:
             if item.state not in ("queued", "delivered", "acknowledged"):
@@ -66,17 +79,27 @@ class Case:
         if item.state == "queued":
             item.state = "delivered"
 
-    def acknowledge(self, item: Item) -> str:
+    def claim(self, agency: str, claim: UUID) -> list[Item]:
+        """What one consumer of an agency gets to itself until its lease ends."""
+        waiting = [item for item in self.items if item.agency == agency and item.state in ("queued", "delivered")]
+        free = [item for item in waiting if not item.claim_lives]
+        for item in free:
+            item.claim, item.claim_lives, item.state = claim, True, "delivered"
+        return free
+
+    def acknowledge(self, item: Item, claim: UUID | None) -> str:
         if not item.in_inbox:
             return "not_found"
         if item.state in ("expired", "undeliverable"):
             return "no_longer_open"
         if item.state in ("queued", "delivered"):
+            if not item.is_free_for(claim):
+                return "held_by_another"
             item.state = "acknowledged"
         return "acknowledged"
 
-    def say(self, item: Item, outcome: str, summary: str) -> str:
-        """An answer or a question; the verdict on it."""
+    def say(self, item: Item, outcome: str, summary: str, refusal: str | None = None) -> str:
+        """An answer or a question; the verdict on it. `refusal`: why its giver may not give a first answer."""
         if not item.in_inbox:
             return "not_found"
         words = f"{outcome} {summary}"
@@ -88,6 +111,8 @@ class Case:
         if not item.is_open:
             item.said[words] = "conflict"
             return "conflict"
+        if refusal:
+            return refusal
         item.said[words] = None
         if outcome == "more_information":
             item.state = "query"
@@ -99,7 +124,7 @@ class Case:
 
     def reply(self, item: Item) -> bool:
         if item.state == "query":
-            item.state = "delivered"
+            item.state, item.claim, item.claim_lives = "delivered", None, False
         return item.is_open and item.state != "held"
 
     def end(self, state: str) -> bool:

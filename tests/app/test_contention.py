@@ -12,11 +12,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.audit.record import Actor
 from app.crypto.keys import Keys
 from app.db import Database
+from app.referrals.timekeeper import Timekeeper
 from app.settings import Settings
 from tests import invariants
-from tests.acts import dispatched, rows
+from tests.acts import change, dispatched, rows, submitted
 from tests.conftest import HIT, SECRET, Cast, Workers, referral
 from workers.adapters.contract import Adapter, Answered, Envelope, Later, Refused, Result, TransportError
 from workers.pump import Pump
@@ -170,6 +172,150 @@ async def test_two_ways_round_the_same_referrals_is_no_deadlock(
         await invariants.check(connection)
 
 
+async def _opened(cast: Cast, workers: Workers, count: int) -> tuple[httpx.AsyncClient, list[tuple[str, str]]]:
+    """The co-ordinator, and `count` referrals to HMRC with their one dispatch each."""
+    _, made = await dispatched(cast, workers, "HMRC", count=count)
+    coordinator = await cast.play("TARIAN")
+    pairs = []
+    for one in made:
+        tracked = (await coordinator.get(f"/v1/referrals/{one['id']}")).json()
+        pairs.append((one["id"], tracked["dispatches"][0]["id"]))
+    return coordinator, pairs
+
+
+async def _holds(database: Database) -> None:
+    async with database.transaction() as connection:
+        await invariants.check(connection)
+
+
+async def test_a_hold_that_races_with_the_fan_out_keeps_everything_or_nothing_back(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    force, coordinator = await cast.play("SWP"), await cast.play("TARIAN")
+    made = [await submitted(force, addressees=AGENCIES) for _ in range(12)]
+    calls = [coordinator.post(f"/v1/referrals/{one['id']}/hold", json={"reason": "Check it first."}) for one in made]
+    holds, _ = await asyncio.gather(asyncio.gather(*calls), workers.run())
+    assert {answer.status_code for answer in holds} == {200}
+    found = await rows(
+        database,
+        """SELECT referral.state AS referral, count(dispatch.id) AS asked, array_agg(DISTINCT dispatch.state) AS states
+             FROM referral LEFT JOIN dispatch ON dispatch.referral_id = referral.id GROUP BY referral.id""",
+    )
+    assert {row["referral"] for row in found} == {"held"}
+    assert {(row["asked"], *row["states"]) for row in found} <= {(0, None), (len(AGENCIES), "held")}
+    await _holds(database)
+    released = [await coordinator.post(f"/v1/referrals/{one['id']}/release") for one in made]
+    assert {answer.status_code for answer in released} == {200}
+    await workers.run()
+    [row] = await rows(database, "SELECT count(*) AS queued FROM dispatch WHERE state = 'queued'")
+    assert row["queued"] == len(made) * len(AGENCIES)
+    await _holds(database)
+
+
+async def test_a_cancellation_that_races_with_the_answer_lets_one_of_them_win(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    coordinator, pairs = await _opened(cast, workers, 12)
+    agency = await cast.play("HMRC")
+
+    async def race(number: int, item: str) -> tuple[int, int]:
+        first = agency.post(f"/v1/inbox/{item}/response", json={"outcome": "no_hit"})
+        second = coordinator.post(f"/v1/dispatches/{item}/cancel", json={"reason": "Asked too early."})
+        if number % 2:
+            cancelled, answered = await asyncio.gather(second, first)
+        else:
+            answered, cancelled = await asyncio.gather(first, second)
+        return answered.status_code, cancelled.status_code
+
+    outcomes = [await race(number, item) for number, (_, item) in enumerate(pairs)]
+    assert set(outcomes) <= {(201, 409), (410, 200)}
+    await _holds(database)
+
+
+async def test_more_time_that_races_with_the_expiry_comes_in_time_or_too_late(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    coordinator, pairs = await _opened(cast, workers, 12)
+    await change(
+        database,
+        """UPDATE dispatch SET created_at = now() - interval '60 days', due_at = now() - interval '9 days',
+                             expires_at = now() - interval '1 second', next_check_at = now()""",
+    )
+
+    async def keep_time() -> None:
+        async with database.transaction() as connection:
+            await Timekeeper().run(connection, Actor("GAIN", "scheduler"), limit=6)
+
+    calls = [
+        coordinator.post(f"/v1/dispatches/{item}/extend", json={"due_at": "2099-01-05T10:00:00Z"}) for _, item in pairs
+    ]
+    keeping = asyncio.gather(*(keep_time() for _ in range(4)))
+    answers = await asyncio.gather(*calls)
+    await keeping
+    states = {str(row["id"]): row["state"] for row in await rows(database, "SELECT id, state FROM dispatch")}
+    told = {item: answer.status_code for (_, item), answer in zip(pairs, answers, strict=True)}
+    assert {(told[item], states[item]) for _, item in pairs} <= {(200, "queued"), (409, "expired")}
+    await _holds(database)
+
+
+@pytest.mark.parametrize("at_once", [2, 10])
+async def test_redelivered_twice_at_once_it_goes_out_once(
+    cast: Cast, workers: Workers, database: Database, at_once: int
+) -> None:
+    """By two co-ordinators who do not know of each other, so with no key or with two."""
+    coordinator, pairs = await _opened(cast, workers, 4)
+    for referral_id, item in pairs:
+        await coordinator.post(f"/v1/dispatches/{item}/cancel", json={"reason": "Asked too early."})
+        calls = [coordinator.post(f"/v1/dispatches/{item}/redeliver") for _ in range(at_once - 1)]
+        calls.append(coordinator.post(f"/v1/referrals/{referral_id}/addressees", json={"addressees": ["HMRC"]}))
+        answers = await asyncio.gather(*calls)
+        assert sorted(answer.status_code for answer in answers) == [200, *[409] * (at_once - 1)]
+    found = await rows(database, "SELECT referral_id, max(round) AS rounds FROM dispatch GROUP BY 1")
+    assert {row["rounds"] for row in found} == {2}
+    await _holds(database)
+
+
+async def test_everything_a_coordinator_can_do_at_once(cast: Cast, workers: Workers, database: Database) -> None:
+    """With the pump, the agencies and the force at the same time: no deadlock, no failure, nothing half done."""
+    force, made = await dispatched(cast, workers, *AGENCIES, "SMARTWATER", count=6)
+    coordinator, chance = await cast.play("TARIAN"), random.Random(11)
+    agencies = {agency: await cast.play(agency) for agency in AGENCIES}
+    items = [(str(row["id"]), row["agency"]) for row in await rows(database, "SELECT id, agency FROM dispatch")]
+    reason = {"reason": "The operation asked for it."}
+    calls: list[Callable[[], Awaitable[httpx.Response]]] = []
+    for _ in range(15):
+        key, (item, agency) = chance.choice(made)["id"], chance.choice(items)
+        again = f"/v1/referrals/{key}/addressees"
+        calls += [
+            partial(coordinator.post, f"/v1/referrals/{key}/hold", json=reason),
+            partial(coordinator.post, f"/v1/referrals/{key}/release"),
+            partial(coordinator.post, again, json={"addressees": [chance.choice([*AGENCIES, "NRW"])]}),
+            partial(coordinator.post, f"/v1/dispatches/{item}/chase"),
+            partial(coordinator.post, f"/v1/dispatches/{item}/extend", json={"due_at": "2099-01-05T10:00:00Z"}),
+            partial(coordinator.post, f"/v1/dispatches/{item}/redeliver"),
+            partial(coordinator.post, f"/v1/dispatches/{item}/cancel", json=reason),
+            partial(coordinator.post, f"/v1/dispatches/{item}/release"),
+            partial(force.post, f"/v1/referrals/{key}/messages", json={"dispatch_id": item, "text": "The first."}),
+        ]
+        if agency in agencies:
+            answer = partial(agencies[agency].post, f"/v1/inbox/{item}/response", json=chance.choice(ANSWERS))
+            calls += [answer, partial(agencies[agency].get, "/v1/inbox")]
+    calls.append(partial(coordinator.post, f"/v1/referrals/{made[0]['id']}/reject", json=reason))
+    calls.append(partial(force.post, f"/v1/referrals/{made[1]['id']}/cancel", json=reason))
+    chance.shuffle(calls)
+    gate = asyncio.Semaphore(12)
+
+    async def through(call: Callable[[], Awaitable[httpx.Response]]) -> int:
+        async with gate:
+            return (await call()).status_code
+
+    async with asyncio.timeout(60):
+        statuses, _ = await asyncio.gather(asyncio.gather(*(through(call) for call in calls)), workers.run())
+    assert set(statuses) <= {200, 201, 404, 409, 410}, Counter(statuses)
+    assert Counter(statuses)[200] > len(calls) / 5
+    await _holds(database)
+
+
 async def test_the_checker_sees_what_is_broken(cast: Cast, workers: Workers, database: Database) -> None:
     """A checker that cannot fail would prove nothing."""
     _force, [made] = await dispatched(cast, workers, "HMRC", "EA")
@@ -193,6 +339,11 @@ async def test_the_checker_sees_what_is_broken(cast: Cast, workers: Workers, dat
         "I5 what was acknowledged": "UPDATE dispatch SET acknowledged_at = now() WHERE agency = 'EA'",
         "I5 the acceptance": "DELETE FROM audit_event WHERE action = 'referral.accepted'",
         "I5 each response": "DELETE FROM audit_event WHERE action = 'response.recorded'",
+        "I10 the counters": "UPDATE queue_count SET queued = queued + 1",
+        "I5 the opening": "UPDATE audit_event SET detail = '{}' WHERE action = 'referral.dispatched'",
+        "I5 each reminder": "UPDATE dispatch SET chases = 1",
+        "I5 what is overdue": "UPDATE dispatch SET overdue_at = now()",
+        "I5 each message": "UPDATE audit_event SET action = 'message.sent' WHERE action = 'dispatch.delivered'",
         "I6 a dispatch was disclosed": "UPDATE audit_event SET recipients = NULL WHERE action = 'dispatch.delivered'",
         "I6 every answer": "UPDATE response SET agency = 'EA'",
     }

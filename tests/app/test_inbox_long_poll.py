@@ -63,8 +63,7 @@ class House:
 
 async def fan_out(database: Database) -> None:
     """What a worker does with accepted referrals; the agencies here are reached by their inboxes alone."""
-    async with database.transaction() as connection:
-        await FanOut().run(connection, WORKER, [])
+    await FanOut().run(database, WORKER, [])
 
 
 async def until(condition: Callable[[], bool], seconds: float = SOON) -> None:

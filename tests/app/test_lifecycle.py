@@ -1,6 +1,7 @@
 """The real verbs on a real database, in any order that Hypothesis finds, against a model; the invariants after each."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -30,10 +31,11 @@ from app.parties.directory import DirectoryCache
 from app.referrals import lifecycle, rounds
 from app.referrals.accept import Submission, accept
 from app.referrals.fan_out import FanOut
-from app.referrals.lifecycle import Answer, GivenUp, Restart
+from app.referrals.lifecycle import Acknowledgement, Answer, GivenUp, Restart, Verdict
 from app.referrals.rounds import Reference
-from app.referrals.states import Outcome
+from app.referrals.states import DispatchState, Outcome, ReferralState
 from app.referrals.timekeeper import Timekeeper
+from app.reporting import counters
 from app.routing.reference import MatrixCache
 from app.settings import Settings
 from tests.app.lifecycle_model import Case, Item
@@ -45,16 +47,27 @@ T = TypeVar("T")
 AGENCIES = ("EA", "NRW", "HSE", "SMARTWATER")
 FORCE, COORDINATOR, SYSTEM = Actor("SWP", "test"), Actor("TARIAN", "test"), Actor("GAIN", "worker")
 LONG = timedelta(days=60)
+LEASE_SECONDS, EVERYTHING = 30, 2**31 - 1
+UNDER = st.sampled_from(["none", "none", "its", "its", "another"])
+WHICH = st.sampled_from(range(6))
+SELDOM = st.sampled_from([False] * 5 + [True])
+"""For what ends much at once: done as often as everything else it would leave little to do to most cases."""
 
 _SHIFT = text("""
     UPDATE dispatch
        SET created_at = created_at - CAST(:passed AS interval), due_at = due_at - CAST(:passed AS interval),
            expires_at = expires_at - CAST(:passed AS interval),
            next_check_at = next_check_at - CAST(:passed AS interval),
-           queried_at = queried_at - CAST(:passed AS interval)
+           queried_at = queried_at - CAST(:passed AS interval),
+           claim_expires_at = claim_expires_at - CAST(:passed AS interval)
 """)
 
 _SHOWN = text("SELECT agency, round, state FROM dispatch WHERE referral_id = :id ORDER BY agency, round")
+
+
+_CLAIMED = text("""
+    SELECT round, claim_id FROM dispatch WHERE referral_id = :id AND agency = :agency AND id = ANY(:taken)
+""")
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -63,9 +76,14 @@ class Lifecycle(RuleBasedStateMachine):
     runner: asyncio.Runner
     database: Database
     reference: Reference
+    check_every: int
+    """After how many steps the whole database is checked; at a case's end it always is."""
+    met: Counter[str]
+    """The verdicts and states that were met: what was not has not been tested."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.steps = 0
         self.case: Case
         self.id: UUID
         self.submission: Submission
@@ -110,8 +128,8 @@ class Lifecycle(RuleBasedStateMachine):
 
     # The originator
 
-    @initialize(addressees=st.lists(st.sampled_from(AGENCIES), min_size=1, max_size=3, unique=True))
-    def submit(self, addressees: list[str]) -> None:
+    @initialize(addressees=st.lists(st.sampled_from(AGENCIES), min_size=1, max_size=3, unique=True), waits=SELDOM)
+    def submit(self, addressees: list[str], waits: bool) -> None:
         self.case = Case(addressees)
         self.submission = Submission(
             id=uuid7(),
@@ -128,6 +146,8 @@ class Lifecycle(RuleBasedStateMachine):
         [receipt] = self.run(lambda connection: accept(connection, [self.submission]))
         self.id = receipt.referral_id
         assert not receipt.replayed
+        if not waits:
+            self.fan_out_now()
 
     @rule(twice=st.booleans())
     def submit_again(self, twice: bool) -> None:
@@ -140,13 +160,15 @@ class Lifecycle(RuleBasedStateMachine):
         kept = {name: getattr(self.submission, name) for name in Submission.__slots__}
         return Submission(**{**kept, "id": key, "sameness": sameness})
 
-    @rule()
-    def cancel(self) -> None:
+    @rule(really=SELDOM)
+    def cancel(self, really: bool) -> None:
+        if not really:
+            return
         done = self.run(lambda connection: lifecycle.cancel(connection, FORCE, self.id, "not needed"))
         assert done == self.case.end("cancelled")
 
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9))
+    @rule(which=WHICH)
     def reply(self, which: int) -> None:
         item = self.some_item(which)
         key = self.item_id(item)
@@ -157,21 +179,31 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule()
     def fan_out(self) -> None:
-        self.run(lambda connection: FanOut().run(connection, SYSTEM, ()))
+        self.fan_out_now()
+
+    def fan_out_now(self) -> None:
+        self.runner.run(FanOut().run(self.database, SYSTEM, ()))
         self.case.fan_out(lambda agency: self.reference.directory[agency].policy.needs_release)
 
-    @rule(long=st.booleans())
+    @rule(long=SELDOM)
     def time_passes(self, long: bool) -> None:
         passed = LONG if long else timedelta(minutes=1)
         self.run(lambda connection: connection.execute(_SHIFT, {"passed": passed}))
         while self.run(lambda connection: Timekeeper().run(connection, SYSTEM)):
             pass
+        self.case.time_passes()
         if long:
             self.case.long_time_passes()
 
+    @rule()
+    def add_up_the_counters(self) -> None:
+        self.runner.run(counters.fold(self.database, most=0))
+
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9), overtaken=st.booleans())
-    def give_up(self, which: int, overtaken: bool) -> None:
+    @rule(which=WHICH, really=SELDOM, overtaken=st.booleans())
+    def give_up(self, which: int, really: bool, overtaken: bool) -> None:
+        if not really:
+            return
         item = self.some_item(which)
         given_up = GivenUp(self.item_id(item), int(overtaken), "cannot be reached")
         self.run(lambda connection: lifecycle.give_up(connection, SYSTEM, [given_up]))
@@ -181,49 +213,94 @@ class Lifecycle(RuleBasedStateMachine):
     # An agency
 
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9))
+    @rule(which=WHICH)
     def read(self, which: int) -> None:
         item = self.some_item(which)
         key, actor = self.item_id(item), Actor(item.agency, "test")
         self.run(lambda connection: lifecycle.deliver(connection, actor, [key]))
         self.case.read(item)
 
+    @rule(agency=st.sampled_from(AGENCIES))
+    def claim(self, agency: str) -> None:
+        """A consumer takes what waits and is free, and has read it by that; its lease ends within the minute."""
+
+        async def take(connection: Connection) -> list[UUID]:
+            ids = await lifecycle.claim(connection, agency, EVERYTHING, LEASE_SECONDS, EVERYTHING)
+            await lifecycle.deliver(connection, Actor(agency, "test"), ids)
+            return ids
+
+        async def claims(connection: Connection) -> dict[int, UUID]:
+            rows = await connection.execute(_CLAIMED, {"id": self.id, "agency": agency, "taken": taken})
+            return {row.round: row.claim_id for row in rows}
+
+        taken = self.run(take)
+        got = self.run(claims)
+        number = next(iter(got.values()), uuid7())
+        assert sorted(got) == sorted(item.round for item in self.case.claim(agency, number))
+        assert set(got.values()) <= {number}, "what is taken together is one claim"
+
+    def some_claim(self, item: Item, under: str) -> UUID | None:
+        return {"none": None, "its": item.claim, "another": uuid7()}[under]
+
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9), by_another=st.booleans())
-    def acknowledge(self, which: int, by_another: bool) -> None:
+    @rule(which=WHICH, under=UNDER, by_another=SELDOM)
+    def acknowledge(self, which: int, under: str, by_another: bool) -> None:
         item = self.some_item(which)
         key, actor = self.item_id(item), Actor("DVSA" if by_another else item.agency, "test")
-        result = self.run(lambda connection: lifecycle.acknowledge(connection, actor, [key]))
-        assert result[key].value == ("not_found" if by_another else self.case.acknowledge(item))
+        claim = self.some_claim(item, under)
+        result = self.run(lambda connection: lifecycle.acknowledge(connection, actor, [key], claim))
+        self.met[f"acknowledgement {result[key].value}"] += 1
+        assert result[key].value == ("not_found" if by_another else self.case.acknowledge(item, claim))
 
     @precondition(lambda self: self.case.items)
     @rule(
-        which=st.integers(0, 9),
+        which=WHICH,
         outcomes=st.lists(st.sampled_from([outcome.value for outcome in Outcome]), min_size=1, max_size=2),
         summary=st.sampled_from(["one", "two"]),
-        by_another=st.booleans(),
+        under=UNDER,
+        by_another=SELDOM,
     )
-    def say(self, which: int, outcomes: list[str], summary: str, by_another: bool) -> None:
+    def say(self, which: int, outcomes: list[str], summary: str, under: str, by_another: bool) -> None:
         """One or two answers in one call."""
         item = self.some_item(which)
         key, actor = self.item_id(item), Actor("DVSA" if by_another else item.agency, "test")
-        answers = [
-            Answer(key, actor, Outcome(outcome), orjson.dumps({"outcome": outcome}), f"{outcome} {summary}".encode())
-            for outcome in outcomes
-        ]
+        claim = self.some_claim(item, under)
+        answers = [_answer(key, actor, outcome, summary, claim_id=claim) for outcome in outcomes]
         recorded = self.run(lambda connection: lifecycle.record_answers(connection, answers))
+        refusal = None if item.is_free_for(claim) else "held_by_another"
         for outcome, given in zip(outcomes, recorded, strict=True):
-            assert given.verdict.value == ("not_found" if by_another else self.case.say(item, outcome, summary))
+            self.met[f"answer {given.verdict.value}"] += 1
+            assert given.verdict.value == (
+                "not_found" if by_another else self.case.say(item, outcome, summary, refusal)
+            )
+
+    @precondition(lambda self: self.case.items)
+    @rule(
+        which=WHICH,
+        outcome=st.sampled_from([outcome.value for outcome in Outcome]),
+        overtaken=SELDOM,
+    )
+    def answer_through_an_adapter(self, which: int, outcome: str, overtaken: bool) -> None:
+        """What an adapter brings back counts only if nobody was given the dispatch since; claims are not its matter."""
+        item = self.some_item(which)
+        answer = _answer(self.item_id(item), Actor(item.agency, "adapter"), outcome, "one", attempt=int(overtaken))
+        [given] = self.run(lambda connection: lifecycle.record_answers(connection, [answer]))
+        self.met[f"answer {given.verdict.value}"] += 1
+        assert given.verdict.value == self.case.say(item, outcome, "one", "superseded" if overtaken else None)
 
     # A co-ordinator
 
-    @rule()
-    def reject(self) -> None:
+    @rule(really=SELDOM)
+    def reject(self, really: bool) -> None:
+        if not really:
+            return
         done = self.run(lambda connection: lifecycle.reject(connection, COORDINATOR, self.id, "not for us"))
         assert done == self.case.end("rejected")
 
-    @rule()
-    def hold(self) -> None:
+    @rule(really=SELDOM)
+    def hold(self, really: bool) -> None:
+        if not really:
+            return
         done = self.run(lambda connection: lifecycle.hold(connection, COORDINATOR, self.id, "wait"))
         assert done == self.case.hold()
 
@@ -234,7 +311,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert done == self.case.release()
 
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9))
+    @rule(which=WHICH)
     def release_item(self, which: int) -> None:
         item = self.some_item(which)
         key, restart = self.item_id(item), self.restart(item.agency)
@@ -242,15 +319,17 @@ class Lifecycle(RuleBasedStateMachine):
         assert done == self.case.release_item(item)
 
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9))
-    def cancel_item(self, which: int) -> None:
+    @rule(which=WHICH, really=SELDOM)
+    def cancel_item(self, which: int, really: bool) -> None:
+        if not really:
+            return
         item = self.some_item(which)
         key = self.item_id(item)
         done = self.run(lambda connection: lifecycle.cancel_dispatch(connection, COORDINATOR, key, "no more"))
         assert done == self.case.cancel_item(item)
 
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9))
+    @rule(which=WHICH)
     def chase(self, which: int) -> None:
         item = self.some_item(which)
         key = self.item_id(item)
@@ -258,7 +337,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert bool(done) == self.case.chase(item)
 
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9))
+    @rule(which=WHICH)
     def extend(self, which: int) -> None:
         item = self.some_item(which)
         key = self.item_id(item)
@@ -268,7 +347,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert done == self.case.extend(item)
 
     @precondition(lambda self: self.case.items)
-    @rule(which=st.integers(0, 9))
+    @rule(which=WHICH)
     def redeliver(self, which: int) -> None:
         item = self.some_item(which)
         key = self.item_id(item)
@@ -296,11 +375,26 @@ class Lifecycle(RuleBasedStateMachine):
             rows = await connection.execute(_SHOWN, {"id": self.id})
             return state, [(row.agency, row.round, row.state) for row in rows]
 
-        assert self.run(read) == self.case.shown()
+        shown = self.run(read)
+        self.met.update([f"referral {shown[0]}", *(f"dispatch {state}" for _, _, state in shown[1])])
+        assert shown == self.case.shown()
 
     @invariant()
     def what_must_hold_holds(self) -> None:
+        self.steps += 1
+        if self.steps % self.check_every == 0:
+            self.run(check)
+
+    def teardown(self) -> None:
+        """What must hold at the end of the case, whenever it was last looked at."""
         self.run(check)
+
+
+def _answer(
+    key: UUID, actor: Actor, outcome: str, summary: str, *, claim_id: UUID | None = None, attempt: int | None = None
+) -> Answer:
+    content, sameness = orjson.dumps({"outcome": outcome}), f"{outcome} {summary}".encode()
+    return Answer(key, actor, Outcome(outcome), content, sameness, attempt, claim_id)
 
 
 async def _reference(database: Database) -> Reference:
@@ -309,19 +403,30 @@ async def _reference(database: Database) -> Reference:
     return Reference(directory, matrix, simulated=False)
 
 
-@pytest.mark.timeout(180)
-def test_every_order_of_verbs_leads_where_the_model_says(database_url: str) -> None:
+ALL_THAT_CAN_BE_MET = {
+    *(f"referral {state}" for state in ReferralState),
+    *(f"dispatch {state}" for state in DispatchState),
+    *(f"acknowledgement {result}" for result in Acknowledgement),
+    *(f"answer {verdict}" for verdict in Verdict),
+}
+
+
+@pytest.mark.timeout(3600)
+def test_every_order_of_verbs_leads_where_the_model_says(database_url: str, request: pytest.FixtureRequest) -> None:
+    """With `--long` ten times as many cases, each more than twice as long."""
+    long = request.config.getoption("faults") == "long"
     with asyncio.Runner() as runner:
         Lifecycle.runner = runner
         configuration = Settings(database_url=database_url, secret=SecretStr(SECRET), key_ring=SecretStr(RING))
         Lifecycle.database = Database(configuration)
         Lifecycle.reference = runner.run(_reference(Lifecycle.database))
+        Lifecycle.check_every, Lifecycle.met = (20 if long else 1), Counter()
         try:
             run_state_machine_as_test(
                 Lifecycle,
                 settings=settings(
-                    max_examples=30,
-                    stateful_step_count=25,
+                    max_examples=300 if long else 30,
+                    stateful_step_count=60 if long else 25,
                     phases=[Phase.generate],  # to shrink a failure takes minutes, and its steps tell enough
                     deadline=None,
                     derandomize=True,
@@ -330,3 +435,5 @@ def test_every_order_of_verbs_leads_where_the_model_says(database_url: str) -> N
             )
         finally:
             runner.run(Lifecycle.database.close())
+    if long:
+        assert Lifecycle.met.keys() >= ALL_THAT_CAN_BE_MET, "a state or verdict that never came up"

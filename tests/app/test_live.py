@@ -14,6 +14,8 @@ from app.access.policy import Role
 from app.access.sessions import close_session, open_session, session_id
 from app.crypto.keys import Keys
 from app.db import Database
+from app.referrals.backlog import Bounds
+from app.referrals.gauge import BacklogGauge
 from app.referrals.heartbeat import Beating, beat
 from app.reporting.board import View
 from app.settings import Settings
@@ -23,6 +25,7 @@ from tests.conftest import SECRET
 
 KEYS = Keys(SECRET.encode())
 TARIAN = View("TARIAN")
+QUIET = BacklogGauge(Bounds(10**9, 10.0**9))
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ async def live(database: Database) -> AsyncIterator[Live]:
     async def fine() -> None:
         return None
 
-    pages = Live(database, Readiness({"database": fine}, {"broker": fine}), asyncio.Event())
+    pages = Live(database, Readiness({"database": fine}, {"broker": fine}), QUIET, asyncio.Event())
     yield pages
     await pages.close()
 
@@ -129,7 +132,7 @@ async def test_a_page_says_so_when_the_database_is_away() -> None:
         raise ConnectionError
 
     nowhere = Database(Settings(database_url="postgresql+asyncpg://nobody@127.0.0.1:9/nothing"))
-    pages = Live(nowhere, Readiness({"database": away}, {"broker": away}), asyncio.Event())
+    pages = Live(nowhere, Readiness({"database": away}, {"broker": away}), QUIET, asyncio.Event())
     page = Page(pages, "any")
     assert "The database does not answer: what is shown here may be out of date." in await page.news()
     await page.close()

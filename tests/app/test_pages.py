@@ -193,7 +193,12 @@ async def test_what_is_overdue_or_held_stands_before_everything_else(
     await submitted(cast, "SWP", addressees=["EA", "SMARTWATER"])
     await workers.run()
     async with database.transaction() as connection:
-        await connection.execute(text("UPDATE dispatch SET due_at = now() - interval '50 hours' WHERE agency = 'EA'"))
+        await connection.execute(
+            text("""
+                UPDATE dispatch SET due_at = now() - interval '50 hours', next_check_at = now() - interval '50 hours'
+                 WHERE agency = 'EA'
+            """)
+        )
     page = (await (await signed_in(cast, "TARIAN")).get("/")).text
     above = page[: page.index("Queues</h2>")]
     assert "1 answer is overdue; the oldest was due 2 days ago." in above

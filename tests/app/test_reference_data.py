@@ -4,13 +4,14 @@ import asyncio
 from datetime import date
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
-from app.db import Database
+from app.db import Connection, Database
 from app.parties import directory, reference
 from app.parties.codes import Channel, PartyKind
 from app.parties.models import Party, PartyRevision, ReferenceRelease
 from app.parties.reference import ReferenceData, ReferenceDataError
+from app.parties.snapshot import Snapshot
 from app.routing import reference as routing
 from app.routing.matrix import Facts, decide
 from app.routing.models import RoutingRelease, RoutingRule
@@ -150,6 +151,48 @@ async def test_a_changed_channel_is_seen_once_the_copy_is_too_old(database: Data
         assert (await fleeting.get(connection))["DVLA"].channel == "push"
         lasting.forget()
         assert (await lasting.get(connection))["DVLA"].channel == "push"
+
+
+async def test_however_many_requests_need_the_directory_it_is_read_once_for_all(database: Database) -> None:
+    await seed(database)
+    read = 0
+
+    async def slowly(connection: Connection) -> int:
+        nonlocal read
+        read += 1
+        number = read
+        await connection.execute(text("SELECT pg_sleep(0.1)"))
+        return number
+
+    cache = Snapshot(slowly, seconds=0.05)
+    assert await asyncio.gather(*(cache.read(database) for _ in range(100))) == [1] * 100
+    await asyncio.sleep(0.1)
+    first, *others = await asyncio.gather(*(cache.read(database) for _ in range(100)))
+    assert (first, others) == (2, [1] * 99), "the others get what was there"
+    assert read == 2
+
+
+async def test_a_directory_that_cannot_be_read_fails_for_all_and_is_read_again(database: Database) -> None:
+    await seed(database)
+    read = 0
+
+    async def once_not(connection: Connection) -> str:
+        nonlocal read
+        read += 1
+        await connection.execute(text("SELECT 1"))
+        if read == 1:
+            raise ConnectionError
+        return "there"
+
+    cache = Snapshot(once_not)
+    found = await asyncio.gather(*(cache.read(database) for _ in range(20)), return_exceptions=True)
+    assert {type(one) for one in found} == {ConnectionError}
+    gone = asyncio.create_task(cache.read(database))
+    waits = asyncio.create_task(cache.read(database))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert await waits == "there"
+    assert read == 2
 
 
 async def test_the_newest_matrix_is_read_once_for_many_decisions(database: Database) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from app.db import Database
 from app.referrals.timekeeper import Timekeeper
 from tests.conftest import HIT, Cast, Workers, referral
-from workers.pump import WORKER
+from workers.recording import WORKER
 
 
 async def _dispatched(cast: Cast, workers: Workers, **changes: Any) -> UUID:

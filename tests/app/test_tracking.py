@@ -252,7 +252,12 @@ async def test_the_queues_are_counted_over_the_callers_region(cast: Cast, worker
     ]
     await agency.get(f"/v1/inbox/{ours[0]}")
     await agency.post(f"/v1/inbox/{ours[1]}/acknowledgement")
-    await change(database, "UPDATE dispatch SET due_at = now() - interval '1 hour' WHERE id = :id", id=ours[1])
+    await change(
+        database,
+        "UPDATE dispatch SET due_at = now() - interval '1 hour', next_check_at = now() - interval '1 hour' "
+        "WHERE id = :id",
+        id=ours[1],
+    )
 
     async def queue(party: str, body: str) -> dict[str, Any]:
         items = (await (await cast.play(party)).get("/v1/queues")).json()["items"]

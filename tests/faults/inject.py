@@ -2,7 +2,8 @@
 
 They are driven by files in a control folder, so that a test switches them on and off while the system runs:
 
-- `<point>.<n>`: the process that next reaches the point takes the file away and gets the signal whose number is in it;
+- `<point>.<n>`: the process that next reaches the point takes the file away and ends there as the file says: `exit`,
+  the number of a signal to itself, or `group` and the number of a signal to its process group;
 - `agency`: how the simulated bodies behave (`BEHAVIOURS`); each call is written to `calls`;
 - `clock`: seconds by which the process's clock is wrong.
 """
@@ -21,19 +22,28 @@ from typing import Any
 VARIABLE = "FAULTS_FOLDER"
 LEASE, RETRY = "FAULTS_LEASE_SECONDS", "FAULTS_RETRY_SECONDS"
 
+PUSH_SECONDS = 2.0
+"""How long a push may take where retries are hurried."""
+
 WORKER_POINTS = (
+    "heard",  # the wake-up taken, nothing done
     "fanning-out",  # dispatches inserted, not committed
     "fanned-out",  # committed
-    "claimed",  # the claim committed, nothing called
+    "claiming",  # leased and disclosed, not committed
+    "claimed",  # committed, nothing called
+    "calling",  # the agency has been called and is at work
     "called",  # the agency has answered, nothing is recorded
     "recording",  # the answer stored, not committed
     "recorded",  # committed
+    "finished",  # everything done, the wake-up not acknowledged
 )
 GATEWAY_POINTS = (
     "storing",  # the referral inserted, not committed
     "stored",  # committed, not answered
     "answering",  # an agency's answer stored, not committed
     "answered",  # committed, not answered
+    "cancelling",  # the cancellation stored, not committed
+    "cancelled",  # committed, not answered
 )
 
 _GARBAGE: tuple[Any, ...] = (
@@ -92,17 +102,28 @@ def apply(command: str) -> None:
     _hurry()
     if command == "serve":
         _gateway(folder)
-    else:
+    if command == "worker":
         _worker(folder)
+    if command in ("worker", "scheduler"):  # which does the work itself where no worker does
+        _misbehaving(folder)
 
 
 def _meet(folder: Path, point: str) -> None:
     for token in sorted(folder.glob(f"{point}.*")):
         with suppress(FileNotFoundError):  # another process was faster: that one dies
-            number = int(token.read_text())
+            how = token.read_text()
             token.unlink()
-            os.kill(os.getpid(), number)
+            _end(how)
             return
+
+
+def _end(how: str) -> None:
+    if how == "exit":
+        os._exit(0)
+    whom, _, number = how.rpartition(" ")
+    if whom == "group":
+        os.killpg(os.getpgrp(), int(number))
+    os.kill(os.getpid(), int(number))
 
 
 def _meeting(folder: Path, owner: Any, name: str, *, inside: str, after: str) -> None:
@@ -134,15 +155,30 @@ def _meeting_after_commit(folder: Path, database: Any) -> None:
     database.transaction = meeting
 
 
+def _meeting_around(folder: Path, owner: Any, name: str, *, before: str, after: str) -> None:
+    """Have a plain call meet one point before it begins and one when it has ended."""
+    call: Callable[..., None] = getattr(owner, name)
+
+    @wraps(call)
+    def meeting(*arguments: Any) -> None:
+        _meet(folder, before)
+        call(*arguments)
+        _meet(folder, after)
+
+    setattr(owner, name, meeting)
+
+
 def _worker(folder: Path) -> None:
     from app.db import Database
     from app.referrals import lifecycle
-    from workers.adapters.simulated import SimulatedAdapter
+    from workers.process import Process
 
     _meeting(folder, lifecycle, "open_dispatches", inside="fanning-out", after="fanned-out")
+    _meeting(folder, lifecycle, "deliver", inside="claiming", after="claimed")
     _meeting(folder, lifecycle, "record_answers", inside="recording", after="recorded")
+    _meeting_around(folder, Process, "pump", before="heard", after="finished")
     _meeting_after_commit(folder, Database)
-    _misbehaving(folder, SimulatedAdapter)
+    _meeting_call(folder)
 
 
 def _gateway(folder: Path) -> None:
@@ -152,6 +188,7 @@ def _gateway(folder: Path) -> None:
 
     _meeting(folder, coalescer, "accept", inside="storing", after="stored")
     _meeting(folder, lifecycle, "record_answers", inside="answering", after="answered")
+    _meeting(folder, lifecycle, "cancel", inside="cancelling", after="cancelled")
     _meeting_after_commit(folder, Database)
 
 
@@ -170,6 +207,7 @@ def _hurry() -> None:
     """Shorten what a fault test would otherwise have to wait for."""
     from app.referrals import delivery
     from workers import circuits
+    from workers.adapters import push
 
     lease, retry = os.environ.get(LEASE), os.environ.get(RETRY)
     shortened: Any = delivery
@@ -178,13 +216,32 @@ def _hurry() -> None:
     if retry is not None:
         shortened.RETRY_SECONDS = (float(retry),) * len(delivery.RETRY_SECONDS)
         circuits.OPEN_SECONDS = circuits.LONGEST_SECONDS = float(retry)
+        push.DEADLINE_SECONDS = PUSH_SECONDS
 
 
-def _misbehaving(folder: Path, adapter: Any) -> None:
+def _meeting_call(folder: Path) -> None:
+    """Have a call to a simulated body meet a point when it has begun and one when it has its answer."""
+    from workers.adapters.simulated import SimulatedAdapter
+
+    adapter: Any = SimulatedAdapter
+    deliver: Callable[..., Awaitable[Any]] = adapter.deliver
+
+    async def meeting(self: Any, envelope: Any) -> Any:
+        _meet(folder, "calling")
+        result = await deliver(self, envelope)
+        _meet(folder, "called")
+        return result
+
+    adapter.deliver = meeting
+
+
+def _misbehaving(folder: Path) -> None:
+    from workers.adapters.simulated import SimulatedAdapter
+
+    adapter: Any = SimulatedAdapter
     deliver: Callable[..., Awaitable[Any]] = adapter.deliver
 
     async def misbehaving(self: Any, envelope: Any) -> Any:
-        _meet(folder, "claimed")
         behaviour = _behaviour(folder)
         with (folder / "calls").open("a") as calls:
             calls.write(f"{json.dumps([str(envelope.dispatch_id), envelope.attempt, behaviour])}\n")
@@ -193,9 +250,7 @@ def _misbehaving(folder: Path, adapter: Any) -> None:
             await asyncio.sleep(float(seconds))
         elif kind != "well" and random() < _SHARE:
             return BEHAVIOURS[kind]()
-        result = await deliver(self, envelope)
-        _meet(folder, "called")
-        return result
+        return await deliver(self, envelope)
 
     adapter.deliver = misbehaving
 

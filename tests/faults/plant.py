@@ -24,6 +24,7 @@ from app.runtime.pulse import silent_seconds
 from app.settings import Settings
 from tests.faults import inject
 from tests.faults.broker import Broker
+from tests.faults.footprint import Footprint
 from tests.faults.start import command
 from tests.journeys.processes import System, runs
 
@@ -55,6 +56,8 @@ class Plant:
         self._schedulers: list[subprocess.Popen[bytes]] = []
         self.folder = folder
         self.broker = broker
+        self.usual: dict[str, Footprint] = {}
+        """What its parts hold when it has worked and is quiet."""
         self.url = system.ready()
         self.database_url = str(DataDir(folder).state()["database_url"])
         self.scale_schedulers(1)
@@ -107,6 +110,7 @@ class Plant:
 
     def scale_schedulers(self, number: int) -> None:
         """Have so many schedulers; those too many are killed, first those that run longest (one of them leads)."""
+        self._schedulers = [process for process in self._schedulers if process.poll() is None]
         while len(self._schedulers) > number:
             process = self._schedulers.pop(0)
             process.kill()
@@ -142,16 +146,34 @@ class Plant:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                process_group=0,  # a death of its whole group is not ours
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
 
+    @contextmanager
+    def beside(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A further part for the length of the block."""
+        process = self.run_beside(*arguments, **environment)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)
+
     # Faults inside the processes (inject.py)
 
-    def die_at(self, point: str, times: int, by: signal.Signals = signal.SIGKILL) -> None:
-        """Have the next `times` processes that reach the point get a signal there that ends or stops them."""
+    def die_at(self, point: str, times: int, by: signal.Signals = signal.SIGKILL, *, group: bool = False) -> None:
+        """Have the next `times` processes that reach the point get a signal there, alone or with their whole group."""
+        self._ask_for(point, times, f"group {int(by)}" if group else str(int(by)))
+
+    def exit_at(self, point: str, times: int) -> None:
+        """Have the next `times` processes that reach the point exit there, without another word."""
+        self._ask_for(point, times, "exit")
+
+    def _ask_for(self, point: str, times: int, how: str) -> None:
         for number in range(times):
             draft = self._faults / f"{number}.new"
-            draft.write_text(str(int(by)))
+            draft.write_text(how)
             draft.replace(self._faults / f"{point}.{number}")
 
     def deaths_left(self) -> list[str]:
@@ -203,6 +225,18 @@ class Plant:
             return bool(httpx.get(f"{self.url}/health/ready", timeout=2).json()["status"] == "ready")
         return False
 
+    def footprint(self) -> dict[str, Footprint]:
+        """What the processes of each part hold together; empty where one of them is not there just now."""
+        schedulers = [psutil.Process(process.pid) for process in self._schedulers if process.poll() is None]
+        parts = {
+            "gateway": [part] if (part := self.part("gateway")) else [],
+            "worker": [part, *self.worker_children()] if (part := self.part("worker")) else [],
+            "scheduler": schedulers,
+        }
+        with suppress(psutil.NoSuchProcess):
+            return {name: Footprint.of(processes) for name, processes in parts.items()}
+        return {}
+
     def worker_hears(self) -> bool:
         """Whether a wake-up came through the broker to the worker within the last seconds."""
         configuration = Settings(database_url=self.database_url)
@@ -232,6 +266,7 @@ def running(folder: Path, *, lease_seconds: float = LEASE_SECONDS) -> Iterator[P
         "GAIN_KEY_RING": RING,
         "GAIN_SIMULATE": "true",
         "GAIN_SIMULATION_SPEED": "0",
+        "GAIN_PUSH_HOSTS": "127.0.0.1=127.0.0.0/8",
         inject.VARIABLE: str(faults),
         inject.LEASE: str(lease_seconds),
         inject.RETRY: "0.3",

@@ -18,6 +18,7 @@ from app.crypto.keys import Keys
 from app.db import Database, is_away
 from app.referrals.documents import SubmittedReferral
 from tests.conftest import referral
+from tests.faults.footprint import differences
 from tests.faults.plant import SECRET, Plant
 
 BODIES = ("HMRC", "DWP", "EA", "DVLA")
@@ -53,11 +54,16 @@ class Receipt:
 
 @dataclass(slots=True)
 class Account:
-    """What a fault did. All is well where `lost`, `duplicated` and `unexpected` are empty."""
+    """What a fault did: requests sent, how many of them got a 2xx, and how many of those are stored as sent.
+
+    All is well where `lost`, `duplicated` and `unexpected` are empty.
+    """
 
     attempted: int = 0
     acknowledged: int = 0
     stored: int = 0
+    recovery_seconds: float = 0.0
+    """From the end of the fault until all work had moved on."""
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
@@ -130,7 +136,6 @@ class Recorder:
 
         A broken connection, 429 and 503 (with `Retry-After`) and 409 `in flight` may happen in a fault; nothing else.
         """
-        self.account.attempted += 1
         headers = {
             "Authorization": f"Bearer {await self.key(party)}",
             "Content-Type": "application/json",
@@ -156,6 +161,7 @@ class Recorder:
 
     async def _attempt(self, path: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> httpx.Response | None:
         began = time.monotonic()
+        self.account.attempted += 1
         try:
             answer = await self._posts.post(path, headers=headers, content=orjson.dumps(body))
         except httpx.TransportError as error:
@@ -230,6 +236,17 @@ class Recorder:
             await asyncio.sleep(0.05)
         return found
 
+    async def release_everything(self, seconds: float = 20) -> None:
+        """Close the clients; then the parts must soon hold no more than they did before (I9)."""
+        await self.close()
+        deadline = time.monotonic() + seconds
+        while more := differences(await asyncio.to_thread(self.plant.footprint), self.plant.usual):
+            if time.monotonic() > deadline:
+                self.account.unexpected += more
+                break
+            await asyncio.sleep(0.2)
+        assert not more, "\n".join(more)
+
     # The account
 
     async def moved_on(self, seconds: float) -> bool:
@@ -244,7 +261,9 @@ class Recorder:
 
     async def settle(self, seconds: float = 40) -> None:
         """Wait until all work has moved on, then compare every receipt with what is stored."""
+        began = time.monotonic()
         await self.moved_on(seconds)
+        self.account.recovery_seconds = time.monotonic() - began
         for receipt in self.receipts:
             if await self._is_stored(receipt):
                 self.account.stored += 1
@@ -312,6 +331,10 @@ class Recorder:
         logs = self.plant.logs()
         self.account.unexpected += [f"personal data in a log: {word}" for word in PERSONAL if word in logs]
         self.account.unexpected += [f"personal data in the broker: {word!r}" for word in self.plant.broker.seen]
+        said = (await self._http.get("/metrics")).text
+        self.account.unexpected += [f"personal data in a metric: {word}" for word in PERSONAL if word in said]
+        for row in await self._rows(_KEPT_REASONS):
+            self.account.unexpected += [f"personal data in a reason: {word}" for word in PERSONAL if word in row.reason]
         if stuck := await self._rows(_STUCK):
             self._note(f"{len(stuck)} connections hold a transaction open")
 
@@ -333,6 +356,12 @@ _DOUBLES = {
          GROUP BY 1, 2, 3 HAVING count(*) > 1
     """,
 }
+
+_KEPT_REASONS = """
+    SELECT DISTINCT last_failure AS reason FROM dispatch WHERE last_failure IS NOT NULL
+    UNION SELECT DISTINCT coalesce(detail::text, '') FROM audit_event
+    UNION SELECT DISTINCT coalesce(disabled_reason, '') FROM push_endpoint
+"""
 
 _STUCK = """
     SELECT pid FROM pg_stat_activity

@@ -47,6 +47,22 @@ async def test_a_broker_that_is_deaf_or_away(
     await recorder.settle()
 
 
+@pytest.mark.short
+async def test_without_a_broker_and_a_scheduler_a_worker_that_polls_does_everything(
+    plant: Plant, recorder: Recorder
+) -> None:
+    await asyncio.to_thread(plant.scale_schedulers, 0)
+    await asyncio.to_thread(plant.broker.away)
+    for process in plant.worker_children():
+        process.suspend()
+    with plant.beside("worker", "--no-broker"):
+        plant.die_at("called", times=1)
+        await recorder.load(40)
+        assert await recorder.moved_on(20), "the worker that polls does everything"
+        assert not plant.deaths_left()
+    await recorder.settle()
+
+
 @pytest.mark.parametrize("times", [pytest.param(2, marks=pytest.mark.short), 10])
 async def test_a_broker_that_forgets(plant: Plant, recorder: Recorder, times: int) -> None:
     random = Random(times)

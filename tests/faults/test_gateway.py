@@ -46,6 +46,22 @@ async def test_a_gateway_that_dies_around_the_commit_of_an_answer(plant: Plant, 
     await recorder.settle()
 
 
+@pytest.mark.parametrize("point", ["cancelling", "cancelled"])
+async def test_a_gateway_that_dies_around_the_commit_of_a_cancellation(
+    plant: Plant, recorder: Recorder, point: str
+) -> None:
+    receipt = await recorder.submit(["EA"])
+    assert receipt is not None
+    await recorder.opened(receipt.id)
+    plant.die_at(point, times=1)
+    answer = await recorder.cancel(receipt)
+    assert answer is not None
+    assert answer.is_success
+    assert answer.headers.get("Idempotent-Replayed") == ("true" if point == "cancelled" else None)
+    assert not plant.deaths_left()
+    await recorder.settle()
+
+
 @pytest.mark.short
 async def test_fifty_equal_requests_at_once_make_one_referral(recorder: Recorder) -> None:
     assert len(set(await recorder.submit_together(50))) == 1

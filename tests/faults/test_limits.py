@@ -1,7 +1,6 @@
 """Clocks that are wrong and connections that are used up."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -9,6 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from tests.faults.beside import gateway
 from tests.faults.plant import Plant
 from tests.faults.recording import Recorder
 
@@ -35,24 +35,8 @@ async def test_clocks_an_hour_off_make_nothing_early_or_late(plant: Plant, recor
 @pytest.fixture
 async def narrow(plant: Plant) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway beside the other that may hold two connections."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    process = plant.run_beside("serve", GAIN_PORT=str(port), GAIN_DATABASE_POOL="2", GAIN_GATEWAY_PROCESSES="1")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        deadline = time.monotonic() + 30
-        while not await _lives(client):
-            assert time.monotonic() < deadline, "the gateway does not start"
-            await asyncio.sleep(0.1)
+    async with gateway(plant, GAIN_DATABASE_POOL="2") as client:
         yield client
-    process.terminate()
-    process.wait()
-
-
-async def _lives(client: httpx.AsyncClient) -> bool:
-    try:
-        return (await client.get("/health/live")).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.mark.short

@@ -1,15 +1,18 @@
 """Workers die, at random moments and at every step: what they held is taken up by others, and done once."""
 
 import asyncio
+import time
 from random import Random
 
 import pytest
 
 from tests.faults.inject import WORKER_POINTS
-from tests.faults.plant import Plant
+from tests.faults.plant import Plant, until
 from tests.faults.recording import Recorder
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
+
+_EXITS = ("fanned-out", "claimed", "calling", "called", "recorded")
 
 
 @pytest.mark.parametrize(
@@ -37,8 +40,42 @@ async def test_a_worker_killed_at_random_moments(plant: Plant, recorder: Recorde
 @pytest.mark.parametrize(
     "point", [pytest.param(point, marks=pytest.mark.short if point == "called" else ()) for point in WORKER_POINTS]
 )
-async def test_a_worker_that_dies_at_a_named_point(plant: Plant, recorder: Recorder, point: str) -> None:
+async def test_a_worker_child_killed_at_a_named_point(plant: Plant, recorder: Recorder, point: str) -> None:
     plant.die_at(point, times=3)
     await recorder.load(20)
+    await _all_die(plant, recorder)
     await recorder.settle()
-    assert not plant.deaths_left()
+
+
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=pytest.mark.short if point == "recording" else ()) for point in WORKER_POINTS]
+)
+async def test_a_worker_killed_at_a_named_point_with_its_whole_group(
+    plant: Plant, recorder: Recorder, point: str
+) -> None:
+    before = plant.endings("worker")
+    plant.die_at(point, times=2, group=True)
+    await recorder.load(20)
+    await _all_die(plant, recorder)
+    await recorder.settle()
+    await asyncio.to_thread(until, lambda: plant.endings("worker") == before + 2, 5, "the worker ended twice")
+
+
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=pytest.mark.short if point == "claimed" else ()) for point in _EXITS]
+)
+async def test_a_worker_child_that_exits_at_a_named_point(plant: Plant, recorder: Recorder, point: str) -> None:
+    """Without an error, as a library that calls `exit` makes it: after a commit, before or after a call."""
+    plant.exit_at(point, times=3)
+    await recorder.load(20)
+    await _all_die(plant, recorder)
+    await recorder.settle()
+
+
+async def _all_die(plant: Plant, recorder: Recorder, seconds: float = 60) -> None:
+    """Give them work until all have met their point: on a busy machine a scheduler may have done it meanwhile."""
+    deadline = time.monotonic() + seconds
+    while plant.deaths_left():
+        assert time.monotonic() < deadline, f"still alive: {plant.deaths_left()}"
+        await recorder.submit()
+        await asyncio.sleep(0.5)

@@ -54,7 +54,7 @@ async def filled_before(postgres: str) -> AsyncIterator[Settings]:
     name = f"before_{os.getpid()}"
     await _administer(postgres, f"CREATE DATABASE {name}")
     url = _database(postgres, name)
-    await migrate(url, "0003")
+    await migrate(url, "0005")
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     await connection.execute(_BEFORE)
     await connection.close()

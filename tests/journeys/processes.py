@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from signal import SIGTERM
 
 import psutil
 
+from app.runtime.child import die_with_parent
 from app.runtime.plan import child_environment
 
 SMALL_SYSTEM = (sys.executable, str(Path(__file__).with_name("small_system.py")))
@@ -44,6 +46,7 @@ class System:
                 stderr=stderr,
                 text=True,
                 env={**child_environment(), **(environment or {})},
+                preexec_fn=die_with_parent(SIGTERM),  # a pytest that is killed leaves nothing running
             )
         self._seen: set[psutil.Process] = set()
 

@@ -21,6 +21,7 @@ from app.parties.hosts import ApprovedHosts
 from app.runtime.moment import database_of
 from tests.journeys.processes import GAIN, eventually, started
 from tests.journeys.test_up import REFERRAL, call, key_for
+from tests.workers.outside import ADMINISTRATOR
 
 HOST = "127.0.0.1=127.0.0.0/8"
 
@@ -60,7 +61,8 @@ def push_to(data: Path, url: str) -> bytes:
             database = Database(settings)
             async with database.transaction() as connection:
                 await connection.execute(text("UPDATE party SET channel = 'push' WHERE code = 'HMRC'"))
-                await set_push_endpoint(connection, ApprovedHosts.parse(HOST, development=True), "HMRC", url)
+                hosts = ApprovedHosts.parse(HOST, development=True)
+                await set_push_endpoint(connection, ADMINISTRATOR, hosts, "HMRC", url)
             await database.close()
 
         asyncio.run(change())

@@ -1,5 +1,6 @@
 """An agency that fails again and again is left alone for a while, then asked once, and nobody else notices."""
 
+from app.referrals.circuits import Pause
 from workers.circuits import FAILURES, LONGEST_SECONDS, OPEN_SECONDS, Circuits, CircuitState
 
 
@@ -67,6 +68,28 @@ def test_a_probe_that_fails_doubles_the_wait_up_to_a_bound() -> None:
         circuits.note("HMRC", failed=True)
     assert waits[:3] == [OPEN_SECONDS, 2 * OPEN_SECONDS, 4 * OPEN_SECONDS]
     assert waits[-1] == LONGEST_SECONDS
+
+
+def test_what_others_are_shown_tells_since_when_and_when_the_next_call_is() -> None:
+    clock = Clock()
+    clock.now = 100.0
+    circuits = broken(clock)
+    assert circuits.changed
+    assert circuits.pauses() == [Pause("HMRC", FAILURES, 0.0, OPEN_SECONDS)]
+    circuits.changed = False
+    circuits.note("HMRC", failed=True)
+    assert not circuits.changed, "it was under way"
+    clock.now += OPEN_SECONDS
+    assert circuits.pauses() == [Pause("HMRC", FAILURES + 1, OPEN_SECONDS, 0.0)]
+    circuits.note("HMRC", failed=True)
+    assert circuits.changed
+    assert circuits.pauses() == [Pause("HMRC", FAILURES + 2, OPEN_SECONDS, 2 * OPEN_SECONDS)]
+    circuits.changed = False
+    circuits.note("DWP", failed=False)
+    assert not circuits.changed
+    circuits.note("HMRC", failed=False)
+    assert circuits.changed
+    assert circuits.pauses() == []
 
 
 def test_what_was_under_way_when_it_opened_does_not_make_the_wait_longer() -> None:

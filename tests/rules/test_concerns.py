@@ -10,7 +10,7 @@ import pytest
 from app.referrals.states import AlertKind
 from app.reporting.board import HELD_SHOWN, Board
 from app.reporting.queues import Health
-from app.status.concerns import concerns
+from app.status.concerns import Running, concerns
 from app.status.parts import tally
 
 NOW = datetime(2026, 11, 22, 13, 25, 7, tzinfo=UTC)
@@ -40,8 +40,11 @@ def board(
     return Board(NOW, queues, alerts, waiting, [], None, workers, scheduler)
 
 
-def told(given: Board, *, broker_ok: bool = True) -> list[tuple[str, str]]:
-    return [(concern.label, concern.text) for concern in concerns(given, broker_ok=broker_ok)]
+WELL = Running()
+
+
+def told(given: Board, running: Running = WELL) -> list[tuple[str, str]]:
+    return [(concern.label, concern.text) for concern in concerns(given, running)]
 
 
 def test_nothing_needs_anybody_while_all_is_well() -> None:
@@ -50,7 +53,7 @@ def test_nothing_needs_anybody_while_all_is_well() -> None:
 
 def test_what_is_overdue_is_one_line_with_every_agency() -> None:
     late = {"health": Health.SLOW, "oldest_due": NOW - timedelta(days=2)}
-    [concern] = concerns(board(queue("EA", overdue=3, **late), queue("HMRC", overdue=1, **late)), broker_ok=True)
+    [concern] = concerns(board(queue("EA", overdue=3, **late), queue("HMRC", overdue=1, **late)), Running())
     assert concern.text == "4 answers are overdue; the oldest was due 2 days ago."
     assert [(case.name, case.part, case.note) for case in concern.cases] == [
         ("EA", "queue-EA", "3"),
@@ -61,7 +64,7 @@ def test_what_is_overdue_is_one_line_with_every_agency() -> None:
 def test_a_silent_agency_is_told_with_what_lies_unseen_and_when_it_was_last_seen() -> None:
     seen = NOW - timedelta(hours=3)
     silent = queue("CC", health=Health.SILENT, queued=4, last_seen_at=seen)
-    [concern] = concerns(board(silent, queue("IPO", health=Health.SILENT, queued=1)), broker_ok=True)
+    [concern] = concerns(board(silent, queue("IPO", health=Health.SILENT, queued=1)), Running())
     assert concern.text == "2 agencies do not look into the inbox."
     assert [case.note for case in concern.cases] == ["4 unseen, last seen 3 hours ago", "1 unseen, never seen"]
 
@@ -82,7 +85,7 @@ def test_the_most_pressing_stands_first() -> None:
 
 
 def test_of_many_held_referrals_the_oldest_are_named_and_no_number_is_invented() -> None:
-    [concern] = concerns(board(held=HELD_SHOWN + 1), broker_ok=True)
+    [concern] = concerns(board(held=HELD_SHOWN + 1), Running())
     assert concern.text == f"More than {HELD_SHOWN} referrals are held until you decide."
     assert len(concern.cases) == HELD_SHOWN
 
@@ -114,9 +117,20 @@ def test_every_kind_of_alert_is_told_somewhere() -> None:
     ],
 )
 def test_a_part_that_does_not_work_is_told_in_plain_words(changes: dict[str, Any], broker_ok: bool, said: str) -> None:
-    [(label, text)] = told(board(**changes), broker_ok=broker_ok)
+    [(label, text)] = told(board(**changes), Running(broker_ok))
     assert label == "System"
     assert text.startswith(said)
+
+
+def test_what_is_refused_is_told_by_its_priorities() -> None:
+    refusing = Running(refused=["routine", "priority"])
+    [(label, text)] = told(board(), refusing)
+    assert label == "Refusing"
+    assert text.startswith("New routine and priority referrals are being refused: too many wait for the workers.")
+
+
+def test_a_system_without_a_broker_misses_none() -> None:
+    assert told(board(), Running(broker_ok=None)) == []
 
 
 def test_a_referrals_progress_is_told_in_words() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+from app.audit.record import Actor
+
+ADMINISTRATOR = Actor("GAIN", "administrator")
 
 Behaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -130,32 +132,17 @@ class Post:
         server.close()
 
 
-class Names(AbstractResolver):
+class Names:
     """A name service that answers from a table."""
 
     def __init__(self, table: Mapping[str, list[str]]) -> None:
         self.table = table
         self.asked: list[str] = []
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int) -> list[str]:
         """The addresses in the table."""
         self.asked.append(host)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in self.table[host]
-        ]
-
-    async def close(self) -> None:
-        """Nothing to close."""
+        return self.table[host]
 
 
 @dataclass

@@ -17,7 +17,7 @@ from app.referrals import delivery
 from app.settings import Settings
 from tests.app.test_referral_to_answer import submitted
 from tests.conftest import Cast, Workers
-from tests.workers.outside import OK, Agency, Authority, Post, answer
+from tests.workers.outside import ADMINISTRATOR, OK, Agency, Authority, Post, answer
 from workers.adapters.contract import Adapter, Envelope, Result, TransportError
 from workers.channels import Channels, Reach
 
@@ -63,9 +63,9 @@ class Stage:
             await connection.execute(change, {"channel": channel, "agency": AGENCY})
             if channel == "push":
                 hosts = ApprovedHosts.parse(HOST, development=True)
-                await set_push_endpoint(connection, hosts, AGENCY, url)
+                await set_push_endpoint(connection, ADMINISTRATOR, hosts, AGENCY, url)
             if channel == "email":
-                await set_mailbox(connection, AGENCY, "desk@revenue.example")
+                await set_mailbox(connection, ADMINISTRATOR, AGENCY, "desk@revenue.example")
 
 
 @contextlib.asynccontextmanager

@@ -1,10 +1,12 @@
 """Notices through the pump: they disclose nothing and keep to quotas; a failure is seen, the dispatch stays open."""
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -16,11 +18,13 @@ from app.crypto.webhooks import webhook_secret
 from app.db import Database
 from app.parties.channels import rotate_push_secret, set_mailbox, set_push_endpoint
 from app.parties.hosts import ApprovedHosts, UnacceptableAddress
-from app.referrals import delivery, lifecycle
+from app.referrals import circuits, delivery, lifecycle
+from app.referrals.circuits import Pause
 from app.settings import Settings
+from tests.app.test_pages import signed_in
 from tests.app.test_referral_to_answer import submitted
 from tests.conftest import SECRET, Cast, Workers
-from tests.workers.outside import OK, Agency, Post, answer
+from tests.workers.outside import ADMINISTRATOR, OK, Agency, Post, answer
 from workers.adapters.push import DEADLINE_SECONDS
 from workers.channels import Channels
 from workers.circuits import FAILURES, CircuitState
@@ -71,14 +75,14 @@ async def pushed_to(database: Database, url: str, agency: str = "HMRC") -> None:
     """Have an agency pushed to."""
     await change(database, "UPDATE party SET channel = 'push' WHERE code = :agency", agency=agency)
     async with database.transaction() as connection:
-        await set_push_endpoint(connection, HOSTS, agency, url)
+        await set_push_endpoint(connection, ADMINISTRATOR, HOSTS, agency, url)
 
 
 async def written_to(database: Database, agency: str = "HMRC") -> None:
     """Have an agency written to."""
     await change(database, "UPDATE party SET channel = 'email' WHERE code = :agency", agency=agency)
     async with database.transaction() as connection:
-        await set_mailbox(connection, agency, DESK)
+        await set_mailbox(connection, ADMINISTRATOR, agency, DESK)
 
 
 async def make_due(database: Database) -> None:
@@ -179,7 +183,7 @@ async def test_an_endpoint_set_meanwhile_is_not_disabled_by_the_old_one(database
 
     await pushed_to(database, "http://127.0.0.1:9/new")
     async with database.transaction() as connection:
-        await retire(connection, "HMRC", "http://127.0.0.1:9/old", "the endpoint answered 410")
+        await retire(connection, ADMINISTRATOR, "HMRC", "http://127.0.0.1:9/old", "the endpoint answered 410")
     [endpoint] = await rows(database, "SELECT * FROM push_endpoint")
     assert endpoint.disabled_at is None
 
@@ -195,6 +199,91 @@ async def test_a_mailbox_that_bounces_is_kept_as_bounced(
     assert mailbox.bounced_at is not None
     [alert] = await rows(database, "SELECT kind FROM alert WHERE settled_at IS NULL")
     assert alert.kind == "notice_failed"
+
+
+async def test_a_mailbox_that_bounces_shows_on_the_page_in_words_until_another_is_set(
+    cast: Cast, database: Database, workers: Workers, channels: Opened
+) -> None:
+    async with Post(to={DESK: "550 No such mailbox"}).running() as post:
+        await written_to(database)
+        await submitted(await cast.play("SWP"), addressees=["HMRC"])
+        await workers.run(channels(smtp_url=f"smtp://127.0.0.1:{post.port}"))
+    browser = await signed_in(cast, "TARIAN")
+    page = (await browser.get("/")).text
+    assert "1 agency is not told any more: set another address, or the same again once it works." in page
+    assert re.search(r'<a href="#queue-HMRC">HMRC</a> <span class="quiet">its mailbox bounced just now', page)
+    assert "1 item in the inbox of an agency that could not be told." in page
+    assert DESK not in page
+    await written_to(database)
+    assert "not told any more" not in (await browser.get("/")).text
+
+
+async def test_what_is_done_to_a_channel_is_in_the_log_without_the_mailbox(
+    cast: Cast, database: Database, workers: Workers, channels: Opened
+) -> None:
+    async with Agency(answer("410 Gone")).running() as agency:
+        await pushed_to(database, agency.url)
+        async with database.transaction() as connection:
+            await rotate_push_secret(connection, ADMINISTRATOR, "HMRC")
+        await submitted(await cast.play("SWP"), addressees=["HMRC"])
+        await workers.run(channels())
+    await written_to(database)
+    found = await rows(database, "SELECT * FROM audit_event WHERE action LIKE 'channel.%' ORDER BY id")
+    pushed = {"agency": "HMRC", "channel": "push", "host": "127.0.0.1"}
+    assert [(row.operation, row.action, row.actor, row.detail) for row in found] == [
+        ("alteration", "channel.set", "administrator", pushed),
+        ("alteration", "channel.secret_rotated", "administrator", pushed),
+        ("alteration", "channel.ended", "worker", pushed),
+        ("alteration", "channel.set", "administrator", {"agency": "HMRC", "channel": "email"}),
+    ]
+    assert not [row for row in found if "council" in str(row)]
+
+
+async def test_an_agency_that_is_not_called_shows_on_the_page_and_in_the_queues_until_it_works(
+    cast: Cast, database: Database, channels: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, coordinator = await signed_in(cast, "TARIAN"), await cast.play("TARIAN")
+
+    async def health() -> dict[str, str]:
+        items = (await coordinator.get("/v1/queues")).json()["items"]
+        return {item["agency"]: item["health"] for item in items}
+
+    async with Agency(answer("500 Broken")).running() as agency:
+        await pushed_to(database, agency.url)
+        force = await cast.play("SWP")
+        for _ in range(FAILURES):
+            await submitted(force, addressees=["HMRC", "EA"])
+        pump = Pump(database, Keys(SECRET.encode()), channels())
+        await pump.run(seconds=5)
+        page = (await browser.get("/")).text
+        assert "Calls to 1 agency are paused, because they failed." in page
+        said = r'HMRC</a> <span class="quiet">since \d\d:\d\d after 5 failures; next try \d\d:\d\d'
+        assert re.search(said, page)
+        found = await health()
+        assert (found["HMRC"], found["EA"]) == ("failing", "ok")
+        agency.behaves = OK
+        monkeypatch.setattr(pump.circuits, "_now", lambda: time.monotonic() + 60)  # the time of the next try
+        await make_due(database)
+        async with asyncio.timeout(10):
+            while pump.circuits.states():  # notices are looked for a few times a second only
+                await pump.run(seconds=5)
+    assert "paused" not in (await browser.get("/")).text
+    assert (await health())["HMRC"] == "ok"
+
+
+async def test_what_a_dead_process_said_of_an_agency_lapses(cast: Cast, database: Database) -> None:
+    async with database.transaction() as connection:
+        await circuits.write(connection, str(uuid4()), [Pause("HMRC", 9, 300, 15), Pause("EA", 5, 0, 15)])
+        await circuits.write(connection, str(uuid4()), [Pause("HMRC", 5, 60, 5)])
+        [first, second] = await circuits.paused(connection)
+    assert (first["agency"], second["agency"]) == ("EA", "HMRC")
+    assert second["failures"] == 9
+    assert second["next_at"] - second["since"] == timedelta(seconds=305), "the first of the two to call again"
+    await change(database, "UPDATE circuit SET next_at = next_at - interval '80 seconds'")
+    async with database.transaction() as connection:
+        assert await circuits.paused(connection) == []
+        await circuits.write(connection, str(uuid4()), [])
+    assert await rows(database, "SELECT * FROM circuit") == []
 
 
 @pytest.mark.parametrize("channel", ["push", "email"])
@@ -225,7 +314,7 @@ async def test_after_a_rotation_both_secrets_verify_and_a_leaked_one_does_not(
 ) -> None:
     async def rotate(overlap: timedelta) -> None:
         async with database.transaction() as connection:
-            await rotate_push_secret(connection, "HMRC", overlap)
+            await rotate_push_secret(connection, ADMINISTRATOR, "HMRC", overlap)
         await submitted(force, addressees=["HMRC"])
         await workers.run(channels())
 
@@ -430,4 +519,4 @@ async def test_an_agency_that_changes_its_channel_is_told_of_what_waits_unseen(
 async def test_a_mailbox_that_is_none_is_refused(database: Database, address: str) -> None:
     async with database.transaction() as connection:
         with pytest.raises(UnacceptableAddress):
-            await set_mailbox(connection, "HMRC", address)
+            await set_mailbox(connection, ADMINISTRATOR, "HMRC", address)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import aiohttp
 import orjson
 import psutil
 import pytest
@@ -24,7 +23,7 @@ from tests.workers.outside import OK, Agency, Authority, Behaviour, Names, answe
 from workers.adapters import push
 from workers.adapters.contract import Delivered, Envelope, Gone, TransportError
 from workers.adapters.push import Endpoint, PushAdapter
-from workers.safe_http import safe_session
+from workers.safe_http import SafeClient
 
 KEYS = Keys(b"a secret for tests that is long enough to be one")
 HERE = ApprovedHosts.parse("127.0.0.1=127.0.0.0/8", development=True)
@@ -49,18 +48,18 @@ def envelope(**changes: Any) -> Envelope:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+async def session() -> AsyncIterator[SafeClient]:
     """The client of a worker, to agencies on this machine."""
-    async with safe_session(HERE) as opened:
+    async with SafeClient(HERE) as opened:
         yield opened
 
 
-def adapter(session: aiohttp.ClientSession, url: str, *versions: int) -> PushAdapter:
+def adapter(session: SafeClient, url: str, *versions: int) -> PushAdapter:
     """HMRC's adapter."""
     return PushAdapter(session, Endpoint(url, Signer(KEYS, "HMRC", versions or (1,))), "https://gain.example")
 
 
-async def failure(session: aiohttp.ClientSession, behaves: Behaviour) -> TransportError:
+async def failure(session: SafeClient, behaves: Behaviour) -> TransportError:
     """What pushing to an agency that behaves like this raises."""
     async with Agency(behaves).running() as agency:
         with pytest.raises(TransportError) as caught:
@@ -68,7 +67,7 @@ async def failure(session: aiohttp.ClientSession, behaves: Behaviour) -> Transpo
         return caught.value
 
 
-async def test_an_agency_is_told_by_a_signed_post_that_links_to_its_item(session: aiohttp.ClientSession) -> None:
+async def test_an_agency_is_told_by_a_signed_post_that_links_to_its_item(session: SafeClient) -> None:
     sent = envelope()
     async with Agency(OK).running() as agency:
         assert await adapter(session, agency.url).deliver(sent) == Delivered()
@@ -87,7 +86,7 @@ async def test_an_agency_is_told_by_a_signed_post_that_links_to_its_item(session
     assert len([part for part in call.headers["webhook-signature"].split() if part.startswith("v1a,")]) == 1
 
 
-async def test_while_its_secret_changes_an_agency_verifies_with_either(session: aiohttp.ClientSession) -> None:
+async def test_while_its_secret_changes_an_agency_verifies_with_either(session: SafeClient) -> None:
     async with Agency(OK).running() as agency:
         await adapter(session, agency.url, 2, 1).deliver(envelope())
     [call] = agency.calls
@@ -95,7 +94,7 @@ async def test_while_its_secret_changes_an_agency_verifies_with_either(session: 
         Webhook(webhook_secret(KEYS, "HMRC", version)).verify(call.body, call.headers)
 
 
-async def test_a_repetition_is_known_by_its_id_and_a_reminder_is_none(session: aiohttp.ClientSession) -> None:
+async def test_a_repetition_is_known_by_its_id_and_a_reminder_is_none(session: SafeClient) -> None:
     one = uuid4()
     async with Agency(OK).running() as agency:
         for attempt, chases in ((1, 0), (2, 0), (3, 1), (4, 1), (5, 2)):
@@ -104,7 +103,7 @@ async def test_a_repetition_is_known_by_its_id_and_a_reminder_is_none(session: a
     assert ids == [f"{one}.new", f"{one}.new", f"{one}.chase", f"{one}.chase", f"{one}.chase.2"]
 
 
-async def test_connections_are_kept_and_cookies_are_not(session: aiohttp.ClientSession) -> None:
+async def test_connections_are_kept_and_cookies_are_not(session: SafeClient) -> None:
     async with Agency(answer("200 OK", b"thanks", Set_Cookie="mine=1")).running() as agency:
         for _ in range(3):
             await adapter(session, agency.url).deliver(envelope())
@@ -113,20 +112,20 @@ async def test_connections_are_kept_and_cookies_are_not(session: aiohttp.ClientS
 
 
 @pytest.mark.parametrize("status", ["500 Broken", "404 Not Found", "401 Who", "304 Not Modified", "300 Many"])
-async def test_any_answer_but_2xx_is_tried_again(session: aiohttp.ClientSession, status: str) -> None:
+async def test_any_answer_but_2xx_is_tried_again(session: SafeClient, status: str) -> None:
     error = await failure(session, answer(status))
     assert not error.permanent
     assert status[:3] in str(error)
 
 
-async def test_a_redirect_is_not_followed(session: aiohttp.ClientSession) -> None:
+async def test_a_redirect_is_not_followed(session: SafeClient) -> None:
     async with Agency(OK).running() as elsewhere:
         error = await failure(session, answer("301 Moved Permanently", Location=elsewhere.url))
         assert "301" in str(error)
         assert elsewhere.calls == []
 
 
-async def test_gone_ends_the_endpoint(session: aiohttp.ClientSession) -> None:
+async def test_gone_ends_the_endpoint(session: SafeClient) -> None:
     error = await failure(session, answer("410 Gone"))
     assert isinstance(error, Gone)
     assert error.permanent
@@ -134,7 +133,7 @@ async def test_gone_ends_the_endpoint(session: aiohttp.ClientSession) -> None:
 
 
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
-async def test_an_agency_says_how_long_to_leave_it_alone(session: aiohttp.ClientSession, status: str) -> None:
+async def test_an_agency_says_how_long_to_leave_it_alone(session: SafeClient, status: str) -> None:
     assert (await failure(session, answer(status, Retry_After="120"))).retry_after == 120
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     assert (await failure(session, answer(status, Retry_After=in_an_hour))).retry_after == pytest.approx(3600, abs=10)
@@ -257,7 +256,7 @@ async def _growing() -> AsyncIterator[list[float]]:
 
 @pytest.mark.parametrize("behaviour", HOSTILE)
 async def test_a_hostile_server_is_a_failed_try_in_time_and_in_little_memory(
-    session: aiohttp.ClientSession, behaviour: str, monkeypatch: pytest.MonkeyPatch
+    session: SafeClient, behaviour: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline is shortened, so that a dozen of them end soon; that it is kept is what is tested."""
     monkeypatch.setattr(push, "DEADLINE_SECONDS", 1.0)
@@ -269,14 +268,51 @@ async def test_a_hostile_server_is_a_failed_try_in_time_and_in_little_memory(
     assert max(megabytes) - megabytes[0] < 20
 
 
-async def test_after_a_hostile_server_the_next_agency_is_told(session: aiohttp.ClientSession) -> None:
+async def test_after_a_hostile_server_the_next_agency_is_told(session: SafeClient) -> None:
     for behaves in (_reset, _no_http, _broken_off):
         await failure(session, behaves)
     async with Agency(OK).running() as agency:
         assert await adapter(session, agency.url).deliver(envelope()) == Delivered()
 
 
-async def test_nobody_listens(session: aiohttp.ClientSession) -> None:
+async def _after_an_interim_answer(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+
+
+async def _until_it_closes(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\nthanks, and")
+    await writer.drain()
+    writer.write(b" good-bye")
+    await writer.drain()
+    writer.close()
+
+
+async def _answers_twice(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize("behaves", [_after_an_interim_answer, _until_it_closes, _answers_twice])
+async def test_any_sound_2xx_tells_the_agency_and_the_next_call_too(session: SafeClient, behaves: Behaviour) -> None:
+    """A connection that says more than it was asked is not used again: its second answer is nobody's."""
+    async with Agency(behaves).running() as agency:
+        for _ in range(2):
+            assert await adapter(session, agency.url).deliver(envelope()) == Delivered()
+    assert len(agency.calls) == 2
+
+
+async def test_calls_at_once_go_by_connections_of_their_own(session: SafeClient) -> None:
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)  # what makes them simultaneous
+        await OK(writer)
+
+    async with Agency(slowly).running() as agency:
+        for _ in range(2):
+            await asyncio.gather(*(adapter(session, agency.url).deliver(envelope()) for _ in range(20)))
+        assert agency.most_open == 20
+    assert len(agency.calls) == 40
+
+
+async def test_nobody_listens(session: SafeClient) -> None:
     async with Agency(OK).running() as agency:
         pass
     with pytest.raises(TransportError, match="cannot be reached"):
@@ -296,7 +332,7 @@ async def test_a_name_is_resolved_once_and_its_certificate_is_checked(authority:
     names = Names({"hub.agency.example": ["127.0.0.1"]})
     hosts = ApprovedHosts.parse("hub.agency.example=127.0.0.0/8")
     tls = authority.server("hub.agency.example")
-    async with Agency(OK).running(tls, "hub.agency.example") as agency, safe_session(hosts, names) as session:
+    async with Agency(OK).running(tls, "hub.agency.example") as agency, SafeClient(hosts, names.resolve) as session:
         assert await adapter(session, agency.url).deliver(envelope()) == Delivered()
         assert agency.calls[0].headers["host"].startswith("hub.agency.example:")
         assert names.asked == ["hub.agency.example"]
@@ -306,7 +342,7 @@ async def test_a_certificate_of_another_name_is_refused(authority: Authority) ->
     names = Names({"hub.agency.example": ["127.0.0.1"]})
     hosts = ApprovedHosts.parse("hub.agency.example=127.0.0.0/8")
     tls = authority.server("elsewhere.example")
-    async with Agency(OK).running(tls, "hub.agency.example") as agency, safe_session(hosts, names) as session:
+    async with Agency(OK).running(tls, "hub.agency.example") as agency, SafeClient(hosts, names.resolve) as session:
         with pytest.raises(TransportError):
             await adapter(session, agency.url).deliver(envelope())
         assert agency.calls == []
@@ -323,7 +359,7 @@ async def test_no_connection_is_made_where_one_address_is_not_public(
     hosts = ApprovedHosts.parse("hub.agency.example")
     tls = authority.server("hub.agency.example")
     names = Names({"hub.agency.example": addresses})
-    async with Agency(OK).running(tls, "hub.agency.example") as agency, safe_session(hosts, names) as session:
+    async with Agency(OK).running(tls, "hub.agency.example") as agency, SafeClient(hosts, names.resolve) as session:
         with pytest.raises(TransportError, match="not allowed"):
             await adapter(session, agency.url).deliver(envelope())
         assert (agency.calls, agency.most_open) == ([], 0)
@@ -335,9 +371,9 @@ async def test_a_name_that_changes_its_address_is_checked_again(authority: Autho
     hosts = ApprovedHosts.parse("hub.agency.example=127.0.0.1/32")
     tls = authority.server("hub.agency.example")
     async with Agency(answer("200 OK", Connection="close")).running(tls, "hub.agency.example") as agency:
-        async with safe_session(hosts, names) as first:
+        async with SafeClient(hosts, names.resolve) as first:
             await adapter(first, agency.url).deliver(envelope())
         names.table = {"hub.agency.example": ["127.0.0.2"]}
-        async with safe_session(hosts, names) as second:
+        async with SafeClient(hosts, names.resolve) as second:
             with pytest.raises(TransportError, match="not allowed"):
                 await adapter(second, agency.url).deliver(envelope())

@@ -1,6 +1,6 @@
 """The channel to an agency's own platform: a signed POST (Standard Webhooks) that says an item waits, and no more.
 
-Whatever the other side does, a call ends within `DEADLINE_SECONDS` and holds no more of an answer than one chunk.
+Whatever the other side does, a call ends within `DEADLINE_SECONDS` and holds no more of an answer than its head.
 """
 
 import asyncio
@@ -9,20 +9,17 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-import aiohttp
 import orjson
 
 from app import clock
 from app.crypto.webhooks import Signer
 from app.parties.quota import Quota
 from workers.adapters.contract import Adapter, Delivered, Envelope, Gone, Result, TransportError
-from workers.safe_http import AddressRefused
+from workers.safe_http import Answer, CallFailed, SafeClient, Target
 
 DEADLINE_SECONDS = 10.0
-ANSWER_BYTES = 1024 * 1024
 
 _RETRY_AFTER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-_CHUNK = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +37,16 @@ class PushAdapter(Adapter):
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        client: SafeClient,
         endpoint: Endpoint,
         base_url: str,
         *,
         in_flight: int = Adapter.in_flight,
         quota: Quota = Adapter.quota,
     ) -> None:
-        self._session = session
+        self._client = client
         self._endpoint = endpoint
+        self._target = Target.of(endpoint.url)
         self._base_url = base_url
         self.in_flight = in_flight
         self.quota = quota
@@ -60,17 +58,18 @@ class PushAdapter(Adapter):
                 return await self._post(envelope)
         except TimeoutError:
             raise TransportError(f"no whole answer within {DEADLINE_SECONDS:.0f} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(_why(error)) from error
+        except CallFailed as error:
+            raise TransportError(str(error)) from error
 
     async def _post(self, envelope: Envelope) -> Result:
         body = self._body(envelope)
-        headers = self._headers(envelope.notice_id, clock.now(), body)
-        call = self._session.post(self._endpoint.url, data=body.encode(), headers=headers, allow_redirects=False)
-        async with call as response:
-            if not 200 <= response.status < 300:
-                raise self._refusal(response)
-            await _read_to_end(response)
+        answer = await self._client.post(
+            self._target, self._headers(envelope.notice_id, clock.now(), body), body.encode()
+        )
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer)
+        if not answer.is_plain:
+            raise TransportError("the endpoint's answer is compressed, which was not asked for")
         return Delivered()
 
     def _body(self, envelope: Envelope) -> str:
@@ -100,23 +99,12 @@ class PushAdapter(Adapter):
             "webhook-signature": self._endpoint.signer.sign(message_id, at, body),
         }
 
-    def _refusal(self, response: aiohttp.ClientResponse) -> TransportError:
-        said = f"the endpoint answered {response.status}"
-        if response.status == HTTPStatus.GONE:
+    def _refusal(self, answer: Answer) -> TransportError:
+        said = f"the endpoint answered {answer.status}"
+        if answer.status == HTTPStatus.GONE:
             return Gone(said, self._endpoint.url)
-        asked = response.headers.get("retry-after") if response.status in _RETRY_AFTER else None
+        asked = answer.headers.get("retry-after") if answer.status in _RETRY_AFTER else None
         return TransportError(said, retry_after=_seconds(asked) if asked else None)
-
-
-async def _read_to_end(response: aiohttp.ClientResponse) -> None:
-    """Read and forget the answer, so that its connection can serve again. Raises `TransportError` over the bound."""
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise TransportError("the endpoint's answer is compressed, which was not asked for")
-    size = 0
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        size += len(chunk)
-        if size > ANSWER_BYTES:
-            raise TransportError("the endpoint's answer is larger than 1 MiB")
 
 
 def _seconds(retry_after: str) -> float | None:
@@ -127,12 +115,3 @@ def _seconds(retry_after: str) -> float | None:
         return max(0.0, (parsedate_to_datetime(retry_after) - clock.now()).total_seconds())
     except (ValueError, TypeError):  # TypeError: a time without a zone
         return None
-
-
-def _why(error: Exception) -> str:
-    """What went wrong, in words of ours: an error's text may quote what the other side sent."""
-    if not isinstance(error, aiohttp.ClientConnectorError):
-        return f"the endpoint's answer is broken off or malformed ({type(error).__name__})"
-    if isinstance(error.os_error, AddressRefused):
-        return str(error.os_error)
-    return "the endpoint cannot be reached"

@@ -22,9 +22,10 @@ from app.referrals.heartbeat import Beating, beat, silent_seconds
 from app.referrals.timekeeper import Timekeeper
 from app.settings import Settings
 from workers.channels import Channels, Reached
+from workers.counting import Counting
 from workers.process import PUMP_SECONDS
 from workers.pump import Pump
-from workers.wake import CeleryWake
+from workers.wake import wake_of
 
 log = logger()
 
@@ -44,7 +45,7 @@ class Scheduler:
     def __init__(self, configuration: Settings) -> None:
         self._configuration = configuration
         self._database = Database(configuration)
-        self._wake = CeleryWake(configuration)
+        self._wake = wake_of(configuration)
         self._channels = Channels(configuration)
         self._reached: Reached | None = None
         self._changed_at = 0
@@ -53,6 +54,7 @@ class Scheduler:
         self._alone = False
         self._ticks = 0
         self._timekeeper = Timekeeper()
+        self._counting = Counting(self._database)
 
     async def run(self) -> None:
         """Lead when nobody else does, and tick, until cancelled. A database that is away is waited for."""
@@ -109,6 +111,7 @@ class Scheduler:
     async def _tick(self) -> None:
         self._ticks += 1
         await self._keep_time()
+        await self._counting.tick()
         async with self._database.transaction() as connection:
             await beat(connection, Beating.SCHEDULER)
             silent = await silent_seconds(connection, Beating.WORKER)
@@ -147,6 +150,7 @@ class Scheduler:
         if self._working is not None:
             self._working.cancel()
             await asyncio.wait([self._working])
+        await self._counting.close()
         await self._channels.close()
         await self._database.close()
 

@@ -11,7 +11,7 @@ from app.referrals.lifecycle.clock import chase, extend, mark_overdue, set_check
 from app.referrals.lifecycle.close import GivenUp, cancel_dispatch, expire, give_up
 from app.referrals.lifecycle.deliver import deliver
 from app.referrals.lifecycle.hold import Restart, hold, release, release_dispatch
-from app.referrals.lifecycle.open import NewDispatch, hold_without_addressee, open_dispatches
+from app.referrals.lifecycle.open import NewDispatch, hold_unsent, hold_without_addressee, open_dispatches
 from app.referrals.lifecycle.reply import reply
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "extend",
     "give_up",
     "hold",
+    "hold_unsent",
     "hold_without_addressee",
     "mark_overdue",
     "open_dispatches",

@@ -12,7 +12,9 @@ from app.referrals.reasons import reason_of, seal_reason
 from app.referrals.states import OPEN, ReferralState, referral_may_come_from
 
 _END = text("""
-    UPDATE referral SET state = :state, reason = NULL, sealed_reason = :reason, open_dispatches = 0, updated_at = now()
+    UPDATE referral
+       SET state = :state, reason = NULL, sealed_reason = :reason, held_because = NULL, open_dispatches = 0,
+           updated_at = now()
      WHERE id = :id AND state = ANY(CAST(:from_states AS text[]))
     RETURNING id
 """)

@@ -9,12 +9,13 @@ from sqlalchemy import text
 
 from app.audit.record import Actor, Event, Operation, record
 from app.db import Connection
+from app.referrals import fan_out_tries
 from app.referrals.lifecycle.notify import inboxes_changed
 from app.referrals.reasons import reason_of, seal_reason
 from app.referrals.states import ReferralState, referral_may_come_from
 
 _HOLD = text("""
-    UPDATE referral SET state = 'held', reason = NULL, sealed_reason = :reason, updated_at = now()
+    UPDATE referral SET state = 'held', reason = NULL, sealed_reason = :reason, held_because = NULL, updated_at = now()
      WHERE id = :id AND state = ANY(CAST(:from_states AS text[]))
     RETURNING id
 """)
@@ -29,7 +30,7 @@ _HOLD_DISPATCHES = text("""
 _RELEASE = text("""
     UPDATE referral
        SET state = CASE WHEN open_dispatches > 0 THEN 'in_progress' ELSE 'accepted' END, reason = NULL,
-           sealed_reason = NULL, updated_at = now()
+           sealed_reason = NULL, held_because = NULL, updated_at = now()
      WHERE id = :id AND state = 'held'
     RETURNING id
 """)
@@ -49,7 +50,7 @@ _LOCK_HELD = text("""
 _QUEUE = text("""
     UPDATE dispatch
        SET state = 'queued', needs_release = false, queued_at = now(), due_at = given.due_at,
-           expires_at = given.expires_at, next_check_at = given.next_check_at,
+           expires_at = given.expires_at, next_check_at = given.next_check_at, overdue_at = NULL,
            due_delivery_at = CASE WHEN given.adapter THEN now() END
       FROM unnest(CAST(:ids AS uuid[]), CAST(:dues AS timestamptz[]), CAST(:expiries AS timestamptz[]),
                   CAST(:checks AS timestamptz[]), CAST(:adapters AS boolean[]))
@@ -88,10 +89,12 @@ async def hold(connection: Connection, actor: Actor, referral_id: UUID, reason: 
 async def release(connection: Connection, actor: Actor, referral_id: UUID, restarts: Mapping[str, Restart]) -> bool:
     """Let a held referral go on, with the time each agency gets from now; False where it is not held.
 
-    Dispatches that wait for a release of their own, by their agency's policy, stay held.
+    Dispatches that wait for a release of their own, by their agency's policy, stay held. One that was held because it
+    could not be sent out has all its tries again.
     """
     if await connection.scalar(_RELEASE, {"id": referral_id}) is None:
         return False
+    await fan_out_tries.forget(connection, [referral_id])
     rows = (await connection.execute(_HELD, {"id": referral_id})).all()
     await _queue(connection, {row.id: restarts[row.agency] for row in rows})
     await inboxes_changed(connection, [row.agency for row in rows])
