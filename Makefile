@@ -52,7 +52,7 @@ lock: $(BIN)/pip ## resolve the lock files from pyproject.toml; ARGS=--upgrade f
 	$(COMPILE) pyproject.toml --constraints requirements-dev.txt --output-file requirements.txt
 	$(COMPILE) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
 
-secrets: secrets/master secrets/database ## make the two secret files that docker compose needs
+secrets: secrets/master secrets/database secrets/keyring ## make the three secret files that docker compose needs
 
 clean: ## remove .venv and all caches; data in .gain stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -80,6 +80,11 @@ $(BIN)/pip:
 	@touch .venv/.runtime $@
 
 # The folder is closed to others; the files are not, for containers read them under users of their own.
+secrets/keyring:
+	@mkdir -p -m 700 secrets
+	@{ printf 'first:'; head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n'; echo; } >$@ && chmod 644 $@
+	@echo 'Made $@: keep it, data cannot be read without it.'
+
 secrets/%:
 	@mkdir -p -m 700 secrets
 	@head -c 36 /dev/urandom | base64 >$@ && chmod 644 $@

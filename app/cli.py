@@ -24,6 +24,9 @@ cli = typer.Typer(
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
 
+keyring = typer.Typer(help="The key ring, under which all content is sealed.", no_args_is_help=True)
+cli.add_typer(keyring, name="keyring")
+
 DataDirectory = Annotated[
     Path,
     typer.Option("--data-dir", envvar="GAIN_DATA_DIR", help="Folder of the database, its logs and the secret."),
@@ -131,10 +134,13 @@ def scheduler() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database of GAIN_DATABASE_URL to this version's schema and reference data. Safe to repeat."""
+    """Bring the database of GAIN_DATABASE_URL to this version's schema and reference data. Safe to repeat.
+
+    Seals what a version without encryption stored; once more when its last process has ended.
+    """
     import asyncio
 
-    from app.runtime.migrate import prepare
+    from app.runtime.migrate import prepare, seal
     from app.runtime.reach import needing_database
     from app.settings import Settings
 
@@ -142,7 +148,10 @@ def migrate() -> None:
     _need(settings, "database_url", secret=False)
     with needing_database():
         asyncio.run(prepare(settings.database_url))
+        sealed = asyncio.run(seal(settings, lambda done: _say(f"{done} rows of an earlier version sealed")))
     _say("the schema and the reference data are up to date")
+    if sealed:
+        _say("what was sealed now lay open on disk before: see docs/decisions/0014-encryption.md to clear that away")
 
 
 @cli.command()
@@ -185,6 +194,51 @@ def replace_keys(
     from app.runtime.credentials import replace
 
     replace(data_dir, label, parties, file)
+
+
+@keyring.command("new")
+def new_key_ring() -> None:
+    """Print a key ring with one new key, for GAIN_KEY_RING_FILE. Whoever has it and the database reads everything."""
+    from app.crypto.keyring import Bare, new_ring
+
+    print(new_ring(Bare()).text(), end="")
+
+
+@keyring.command("status")
+def key_ring_status(data_dir: DataDirectory = _HERE) -> None:
+    """Show each key: whether it is current, and how many data keys lie under it."""
+    from app.runtime.key_ring import status
+
+    status(data_dir, print)
+
+
+@keyring.command("add")
+def add_ring_key(data_dir: DataDirectory = _HERE) -> None:
+    """Add a new key that nothing uses yet, so that every machine can be given the ring before `rotate`."""
+    from app.runtime.key_ring import add
+
+    add(data_dir, _say)
+
+
+@keyring.command("rotate")
+def rotate_key_ring(data_dir: DataDirectory = _HERE) -> None:
+    """Make the newest key current, or a new one, and wrap every data key under it, while everything runs.
+
+    Start it again where it was ended: it goes on with what is left.
+    """
+    from app.runtime.key_ring import rotate
+
+    rotate(data_dir, _say)
+
+
+@keyring.command("remove")
+def remove_ring_key(
+    key: Annotated[str, typer.Argument(help="Id of the key, as `status` shows it.")], data_dir: DataDirectory = _HERE
+) -> None:
+    """Take an old key out of the ring; refused while anything needs it."""
+    from app.runtime.key_ring import remove
+
+    remove(data_dir, key, _say)
 
 
 @cli.command(hidden=True)
@@ -248,8 +302,13 @@ def _need(settings: object, *names: str, secret: bool = True) -> None:
     for name in names:
         if not getattr(settings, name):
             raise SettingsError(f"GAIN_{name.upper()} must be set; `gain up` needs no settings and starts everything")
-    if secret and isinstance(settings, Settings):
-        settings.master_secret()
+    if not secret or not isinstance(settings, Settings):
+        return
+    settings.master_secret()
+    if not settings.has_key_ring():
+        raise SettingsError(
+            "GAIN_KEY_RING_FILE (or GAIN_KEY_RING) must hold a key ring; make one with: gain keyring new"
+        )
 
 
 def _say(line: str) -> None:

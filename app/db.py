@@ -16,6 +16,8 @@ from app.settings import Settings
 
 Connection = AsyncConnection
 
+_SETTINGS = "gain_settings"
+
 # Classes of SQLSTATE: connection lost; too many connections, disk full; shut down, starting up, cancelled.
 _AWAY_CLASSES = {"08", "53", "57"}
 _AWAY_STATES = {
@@ -63,6 +65,7 @@ class Database:
             pool_timeout=settings.database_wait_seconds,
             pool_pre_ping=False,
             hide_parameters=True,
+            execution_options={_SETTINGS: settings},
             connect_args=self._options,
         )
 
@@ -81,6 +84,12 @@ class Database:
     async def close(self) -> None:
         """Close every connection of the pool."""
         await self.engine.dispose()
+
+
+def settings_of(connection: Connection) -> Settings:
+    """The settings of the `Database` that this connection comes from: whose database it is, and with which keys."""
+    found: Settings = connection.engine.get_execution_options()[_SETTINGS]
+    return found
 
 
 def is_away(error: BaseException) -> bool:

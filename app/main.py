@@ -15,6 +15,7 @@ from app.access.keys import KeyChecker
 from app.access.policy import Action
 from app.access.routes import AccessRoute, authenticate, public, require_declarations
 from app.crypto.keys import Keys
+from app.crypto.vault import check
 from app.db import Database, is_away
 from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
@@ -136,7 +137,8 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.presence = Presence()
     app.state.broker = broker = _broker(configuration)
     helpful = {} if broker is None else {"broker": _broker_probe(broker)}
-    app.state.readiness = Readiness({"database": _database_probe(database)}, helpful)
+    needed = {"database": _database_probe(database), "keys": _keys_probe(database)}
+    app.state.readiness = Readiness(needed, helpful)
     app.state.attempts = Attempts()
     app.state.stopping = asyncio.Event()
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
@@ -209,6 +211,18 @@ def _database_probe(database: Database) -> Probe:
     async def ask() -> None:
         async with database.transaction() as connection:
             await connection.execute(text("SELECT 1"))
+
+    return ask
+
+
+def _keys_probe(database: Database) -> Probe:
+    async def ask() -> None:
+        try:
+            async with database.transaction() as connection:
+                await check(connection)
+        except Exception as error:
+            if not is_away(error):
+                raise  # the database's being away is its own check's to tell
 
     return ask
 

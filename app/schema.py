@@ -2,6 +2,7 @@
 
 from app.access import models as access_models
 from app.audit import models as audit_models
+from app.crypto import models as crypto_models
 from app.db import Base
 from app.parties import channels as channels_models
 from app.parties import models as parties_models
@@ -21,6 +22,7 @@ __all__ = [
     "channels_models",
     "circuits_models",
     "counters",
+    "crypto_models",
     "fan_out_tries_models",
     "heartbeat_models",
     "metadata",

@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default=Path(".gain"),
-        description="Folder of the embedded PostgreSQL and Valkey, their logs and the generated secret.",
+        description="Folder of the embedded PostgreSQL and Valkey, their logs, the generated secret and key ring.",
     )
     database_url: str = Field(
         default="",
@@ -45,6 +45,15 @@ class Settings(BaseSettings):
     )
     secret_file: Path | None = Field(
         default=None, description="File holding the master secret, for Docker and Kubernetes secrets."
+    )
+    key_ring: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys that wrap the data keys of all content: `id:key` with spaces between, the current one marked "
+        "`*id:key`. `gain up` generates one in the data directory.",
+    )
+    key_ring_file: Path | None = Field(
+        default=None,
+        description="File holding the key ring, one entry a line; processes read it again when it changes.",
     )
     host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port of the gateway; 0 takes a free one.")
@@ -148,6 +157,10 @@ class Settings(BaseSettings):
                 "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return text.encode()
+
+    def has_key_ring(self) -> bool:
+        """Whether a key ring is named; what it holds is another question."""
+        return bool(self.key_ring.get_secret_value()) or self.key_ring_file is not None
 
     def smtp_password(self) -> str:
         """The password in `smtp_password_file`, empty where none is named; raises `SettingsError`."""

@@ -11,7 +11,7 @@ import orjson
 from benchmarks.measure import Figure, compare, interleaved
 from benchmarks.referrals import AGENCIES
 from benchmarks.stage import Servers, Stage
-from benchmarks.stock import LARGE, stocked
+from benchmarks.stock import LARGE, lay_open, stocked
 from benchmarks.wire import Wire, request
 
 _ITEMS = 100
@@ -33,6 +33,7 @@ async def _pages(stage: Stage) -> list[Figure]:
     count = stage.effort.size(2, 1)
     small_url = await stocked(stage, "stock_small", few, one_waits_in=4)
     orm_url = await stage.database("stock_orm", "stock_small")
+    await lay_open(stage, orm_url)
     large_url = await stocked(stage, *LARGE.of(stage.effort))
     async with (
         stage.gateways(small_url, count) as small,

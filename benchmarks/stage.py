@@ -31,6 +31,7 @@ from benchmarks.load import Outcome, Spec
 from benchmarks.measure import Effort
 
 SECRET = "a secret for benchmarks that is long enough to be one"  # noqa: S105  of servers that last minutes
+RING = "ring-of-benchmarks:" + "A" * 43
 _TEMPLATE = "gain_template"
 _READY_SECONDS = 60.0
 _BUSY = 0.8
@@ -104,7 +105,12 @@ class Stage:
     def settings(self, url: str) -> Settings:
         """The settings of a process on this database."""
         return Settings(
-            database_url=url, broker_url=self.broker_url, secret=SecretStr(SECRET), data_dir=self.folder, port=0
+            database_url=url,
+            broker_url=self.broker_url,
+            secret=SecretStr(SECRET),
+            key_ring=SecretStr(RING),
+            data_dir=self.folder,
+            port=0,
         )
 
     async def connect(self, url: str) -> asyncpg.Connection:
@@ -214,6 +220,7 @@ class Stage:
             "GAIN_DATABASE_URL": url,
             "GAIN_BROKER_URL": self.broker_url,
             "GAIN_SECRET": SECRET,
+            "GAIN_KEY_RING": RING,
             "GAIN_DATA_DIR": str(self.folder),
             **variables,
         }

@@ -5,18 +5,24 @@ What is stored lies in the past and is spread over the agencies as the broker wo
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import asyncpg
 import orjson
+from uuid_utils.compat import uuid7
 
+from app.crypto.sealing import Place
+from app.crypto.source import source_for
+from app.crypto.vault import Vault
 from app.db import Database
 from app.reporting.counters import reconcile
 from benchmarks.measure import Effort
 from benchmarks.referrals import AGENCIES, referral
 from benchmarks.stage import Stage
 
-_SLICE = 50_000
+_SLICE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +42,19 @@ LARGE = Size(full=500_000, quick=10_000, waits_in=20)
 """Ten million dispatches; the twenty million of the target take twice the time and disk (`--stored 1000000`)."""
 
 _REFERRALS = """
-    INSERT INTO referral (id, reference, originator, region, state, priority, crime_types, addressees, content,
+    WITH given AS MATERIALIZED (
+        SELECT *, make_interval(secs => -86400 - n % 8640000) AS age
+          FROM unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::bytea[]) AS given (n, id, content, wrapped)
+    ), keyed AS (
+        INSERT INTO data_key (referral_id, ring_key, wrapped) SELECT id, $5, wrapped FROM given
+    )
+    INSERT INTO referral (id, reference, originator, region, state, priority, crime_types, addressees, content, sealed,
                           created_by, created_at, updated_at, respond_by, open_dispatches)
-    SELECT uuidv7(age), 'GAIN-2025-' || lpad(n::text, 8, '0'), 'SWP', 'TARIAN',
-           CASE WHEN n % $4 = 0 THEN 'in_progress' ELSE 'completed' END, 1 + n % 2, '{drug_trafficking}', $5, $3,
-           'stock', now() + age, now() + age, now() + age + interval '14 days', CASE WHEN n % $4 = 0 THEN 20 ELSE 0 END
-      FROM generate_series($1::bigint, $2::bigint) AS n
-     CROSS JOIN LATERAL (SELECT make_interval(secs => -86400 - n % 8640000)) AS made (age)
+    SELECT id, 'GAIN-2025-' || lpad(n::text, 8, '0'), 'SWP', 'TARIAN',
+           CASE WHEN n % $6 = 0 THEN 'in_progress' ELSE 'completed' END, 1 + n % 2, '{drug_trafficking}', $7, content,
+           true, 'stock', now() + age, now() + age, now() + age + interval '14 days',
+           CASE WHEN n % $6 = 0 THEN 20 ELSE 0 END
+      FROM given
 """
 
 _DISPATCHES = """
@@ -82,10 +94,11 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
     indexes = await connection.fetch(_INDEXES)
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['name']}")
-    content = orjson.dumps(referral(0))
+    content, vault = orjson.dumps(referral(0)), Vault(source_for(stage.settings(url)))
     for first in range(1, referrals + 1, _SLICE):
         last = min(first + _SLICE - 1, referrals)
-        await connection.execute(_REFERRALS, first, last, content, one_waits_in, AGENCIES)
+        sealed = _sealed(vault, range(first, last + 1), content)
+        await connection.execute(_REFERRALS, *sealed, vault.ring().current, one_waits_in, AGENCIES)
         await connection.execute(_DISPATCHES, f"GAIN-2025-{first:08d}", f"GAIN-2025-{last:08d}")
     for index in indexes:
         await connection.execute(index["indexdef"])
@@ -100,6 +113,25 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
     return url
 
 
+async def lay_open(stage: Stage, url: str) -> None:
+    """Have a stocked database hold what the broker seals as it is, for a baseline that seals nothing."""
+    connection = await stage.connect(url)
+    await connection.execute("UPDATE referral SET content = $1, sealed = false", orjson.dumps(referral(0)))
+    await _settle(connection)
+    await connection.close()
+
+
+def _sealed(
+    vault: Vault, numbers: Sequence[int], content: bytes
+) -> tuple[list[int], list[UUID], list[bytes], list[bytes]]:
+    """Numbers, ids, sealed contents and wrapped data keys, as the broker itself would store them."""
+    now = int(time.time())
+    ids = [uuid7(nanoseconds=(now - 86_400 - number % 8_640_000) * 10**9) for number in numbers]
+    keys = [vault.new_key(id) for id in ids]
+    contents = [made.key.seal(Place("referral", "content", id), content) for made, id in zip(keys, ids, strict=True)]
+    return list(numbers), ids, contents, [made.wrapped for made in keys]
+
+
 async def _count(stage: Stage, url: str) -> None:
     """The counters of the queues, which loading as a replica leaves as they were."""
     database = Database(stage.settings(url))
@@ -112,4 +144,5 @@ async def _settle(connection: asyncpg.Connection) -> None:
     """As a database is that has been running: visible everywhere, analysed, written out."""
     await connection.execute("VACUUM (ANALYZE) referral")
     await connection.execute("VACUUM (ANALYZE) dispatch")
+    await connection.execute("VACUUM (ANALYZE) data_key")
     await connection.execute("CHECKPOINT")

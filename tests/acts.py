@@ -1,6 +1,7 @@
 """What parties do, and what the tests look at afterwards: short names for the steps that most slices begin with."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import text
 
+from app.crypto.vault import Opener
 from app.db import Connection, Database
 from tests.conftest import Cast, Workers, referral
 
@@ -66,6 +68,16 @@ async def rows(database: Database, statement: str, **parameters: Any) -> list[Do
     """What a query of the test's own finds."""
     async with database.transaction() as connection:
         return [dict(row._mapping) for row in await connection.execute(text(statement), parameters)]
+
+
+async def opened(database: Database) -> dict[UUID, Document]:
+    """The contents of all referrals by id."""
+    statement = text(
+        "SELECT id, content, sealed, ring_key, wrapped FROM referral LEFT JOIN data_key ON referral_id = id"
+    )
+    async with database.transaction() as connection:
+        opener = Opener(connection)
+        return {row.id: json.loads(opener.referral(row.id, row)) for row in await connection.execute(statement)}
 
 
 async def change(database: Database, statement: str, **parameters: Any) -> None:

@@ -28,6 +28,7 @@ from workers.channels import Reach
 from workers.pump import Pump
 
 SECRET = "a secret for tests that is long enough to be one"
+RING = "ring-of-tests:" + "A" * 43
 _TEMPLATE = "gain_template"
 _numbers = itertools.count(1)
 
@@ -88,7 +89,13 @@ async def database_url(postgres: str) -> AsyncIterator[str]:
 @pytest.fixture
 def configuration(database_url: str, valkey: str, tmp_path: Path) -> Settings:
     """The settings of a gateway on the fresh database."""
-    return Settings(database_url=database_url, broker_url=valkey, secret=SecretStr(SECRET), data_dir=tmp_path)
+    return Settings(
+        database_url=database_url,
+        broker_url=valkey,
+        secret=SecretStr(SECRET),
+        key_ring=SecretStr(RING),
+        data_dir=tmp_path,
+    )
 
 
 @pytest.fixture

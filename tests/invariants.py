@@ -7,6 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from app.crypto.refusal import Unopenable
+from app.crypto.vault import Opener
 from app.db import Connection
 from app.referrals.states import FINAL, OPEN
 
@@ -24,6 +26,19 @@ INVARIANTS: Mapping[str, str] = {
     "I1 a key stands for a referral that is there": """
         SELECT party, referral_id FROM submission
          WHERE NOT EXISTS (SELECT FROM referral WHERE referral.id = submission.referral_id)
+    """,
+    "I1 what is sealed has a data key, and no data key is without its referral": """
+        SELECT referral.id, sealed, ring_key FROM referral FULL JOIN data_key ON referral_id = id
+         WHERE id IS NULL OR sealed AND ring_key IS NULL
+    """,
+    "I8 nothing lies open": """
+        SELECT id FROM referral WHERE NOT sealed OR reason IS NOT NULL
+         UNION ALL SELECT id FROM response WHERE NOT sealed
+         UNION ALL SELECT id FROM message WHERE NOT sealed
+    """,
+    "I8 nothing is in the index that is not there": """
+        SELECT referral_id FROM subject_index
+         WHERE NOT EXISTS (SELECT FROM referral WHERE id = referral_id)
     """,
     "I2 one dispatch for each referral, addressee and round": """
         SELECT referral_id, agency, round FROM dispatch GROUP BY 1, 2, 3 HAVING count(*) > 1
@@ -212,11 +227,24 @@ async def check(connection: Connection, receipts: Mapping[UUID, Mapping[str, Any
 
 
 async def _lost(connection: Connection, receipts: Mapping[UUID, Mapping[str, Any]]) -> list[str]:
-    statement = text("SELECT id, content FROM referral WHERE id = ANY(CAST(:ids AS uuid[]))")
-    stored = {row.id: row.content for row in await connection.execute(statement, {"ids": list(receipts)})}
+    statement = text("""
+        SELECT id, content, sealed, ring_key, wrapped FROM referral LEFT JOIN data_key ON referral_id = id
+         WHERE id = ANY(CAST(:ids AS uuid[]))
+    """)
+    opener, stored = Opener(connection), {}
+    for row in await connection.execute(statement, {"ids": list(receipts)}):
+        stored[row.id] = _opened(opener, row)
     lost = [f"I1 a receipt was given for what is not stored: {key}" for key in receipts if key not in stored]
     return lost + [
         f"I1 stored otherwise than sent: {key}"
         for key, sent in receipts.items()
-        if key in stored and json.loads(stored[key]) != sent
+        if key in stored and stored[key] != sent
     ]
+
+
+def _opened(opener: Opener, row: Any) -> Any:
+    """The content as it was sent, or None where it does not open."""
+    try:
+        return json.loads(opener.referral(row.id, row))
+    except Unopenable:
+        return None

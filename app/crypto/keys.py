@@ -4,6 +4,9 @@ import hashlib
 import hmac
 from enum import StrEnum
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
 
 class Purpose(StrEnum):
     """What a derived key is for. The value is the HKDF `info` (RFC 5869): never change one that is in use."""
@@ -14,6 +17,7 @@ class Purpose(StrEnum):
     SESSION = "gain session 1"
     WEBHOOK = "gain webhook 1"
     WEBHOOK_ED25519 = "gain webhook ed25519 1"
+    BLIND_INDEX = "gain blind index 1"
 
 
 class Keys:
@@ -26,10 +30,10 @@ class Keys:
             purpose: hmac.digest(extracted, purpose.value.encode() + b"\x01", hashlib.sha256) for purpose in Purpose
         }
         # Begun once: to set a key up costs more than to digest a kilobyte, and a request takes three digests.
-        self._begun = {purpose: hmac.new(key, digestmod=hashlib.sha256) for purpose, key in derived.items()}
+        self._begun = {purpose: HMAC(key, SHA256()) for purpose, key in derived.items()}
 
     def digest(self, purpose: Purpose, message: bytes) -> bytes:
         """HMAC-SHA-256 of `message` under the key for `purpose`; 32 bytes."""
         digest = self._begun[purpose].copy()
         digest.update(message)
-        return digest.digest()
+        return digest.finalize()

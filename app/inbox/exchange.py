@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import Select, SQLColumnExpression, func, literal_column, select, union_all
 
+from app.crypto.models import WrappedKey
+from app.crypto.vault import Opener
 from app.db import Connection
 from app.referrals.models import Message, Response
 from app.referrals.states import Outcome
@@ -15,10 +17,8 @@ from app.referrals.views import document
 async def messages(connection: Connection, dispatch_ids: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
     """The messages of each of these dispatches, oldest first; one without any is left out."""
     among = func.any(list(dispatch_ids))  # one parameter, and so one prepared statement, however many there are
-    asked = select(
-        Response.dispatch_id, Response.agency.label("sender"), Response.recorded_at.label("at"), Response.content
-    )
-    sent = select(Message.dispatch_id, Message.sender, Message.sent_at.label("at"), Message.content)
+    asked = _sealed(Response, Response.agency.label("sender"), Response.recorded_at.label("at"))
+    sent = _sealed(Message, Message.sender, Message.sent_at.label("at"))
     both = union_all(
         asked.where(
             Response.dispatch_id == among,
@@ -28,8 +28,24 @@ async def messages(connection: Connection, dispatch_ids: Sequence[UUID]) -> dict
         sent.where(Message.dispatch_id == among),
     ).order_by("at")
     found: dict[UUID, list[dict[str, Any]]] = {}
+    opener = Opener(connection)
     for row in await connection.execute(both):
-        said = document(row.content)
+        said = document(opener.content(row.table, row.id, row.referral_id, row))
         message = {"from": row.sender, "at": row.at, "text": said.get("text") or said["summary"]}
         found.setdefault(row.dispatch_id, []).append(message)
     return found
+
+
+def _sealed(table: type[Response | Message], *columns: SQLColumnExpression[Any]) -> Select[*tuple[Any, ...]]:
+    """These columns of a table, with its content and what that is opened with."""
+    return select(
+        literal_column(f"'{table.__tablename__}'").label("table"),
+        table.id,
+        table.dispatch_id,
+        table.referral_id,
+        table.content,
+        table.sealed,
+        WrappedKey.ring_key,
+        WrappedKey.wrapped,
+        *columns,
+    ).outerjoin(WrappedKey, WrappedKey.referral_id == table.referral_id)

@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal_column, or_, select, tuple_
 
 from app.audit.record import Actor, Event, Operation, record
+from app.crypto.models import WrappedKey
+from app.crypto.vault import Opener
 from app.db import Connection
 from app.inbox.exchange import messages
 from app.referrals import lifecycle
@@ -92,8 +94,12 @@ def _items(agency: str) -> Select[*tuple[Any, ...]]:
             Referral.reference,
             Referral.originator,
             Referral.content,
+            Referral.sealed,
+            WrappedKey.ring_key,
+            WrappedKey.wrapped,
         )
         .join(Referral, Referral.id == Dispatch.referral_id)
+        .outerjoin(WrappedKey, WrappedKey.referral_id == Referral.id)
         .where(Dispatch.agency == agency, Dispatch.queued_at.is_not(None))
     )
 
@@ -123,8 +129,9 @@ async def _disclose(
     if again:
         await record(connection, actor, [Event(Operation.CONSULTATION, "inbox.read", detail={"ids": again})])
     exchanges = await messages(connection, [row.id for row in rows])
+    opener = Opener(connection)
     return [
-        _shown(row, row.id in delivered, exchanges.get(row.id, [])) | (_claim_of(row) if claimed else {})
+        _shown(row, opener, row.id in delivered, exchanges.get(row.id, [])) | (_claim_of(row) if claimed else {})
         for row in rows
     ]
 
@@ -138,7 +145,7 @@ def _claim_of(row: Row[Any]) -> dict[str, Any]:
     return {"claim_id": row.claim_id, "lease_expires_at": row.claim_expires_at}
 
 
-def _shown(row: Row[Any], delivered: bool, exchange: list[dict[str, Any]]) -> dict[str, Any]:
+def _shown(row: Row[Any], opener: Opener, delivered: bool, exchange: list[dict[str, Any]]) -> dict[str, Any]:
     # What was cancelled before its agency saw it has not been disclosed, and there is no more reason to.
     unseen = row.state == DispatchState.CANCELLED and row.delivered_at is None
     return {
@@ -150,5 +157,9 @@ def _shown(row: Row[Any], delivered: bool, exchange: list[dict[str, Any]]) -> di
         "priority": priority_of(row.priority),
         "due_at": row.due_at,
         "messages": exchange,
-        "referral": {"id": row.referral_id} if unseen else for_agency(row.referral_id, row.originator, row.content),
+        "referral": {"id": row.referral_id} if unseen else _referral(row, opener),
     }
+
+
+def _referral(row: Row[Any], opener: Opener) -> dict[str, Any]:
+    return for_agency(row.referral_id, row.originator, opener.referral(row.referral_id, row))

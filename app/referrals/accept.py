@@ -9,7 +9,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.audit.record import Actor
+from app.crypto.blind_index import BlindIndex
+from app.crypto.sealing import Place
+from app.crypto.vault import Vault, blind_index_of, sealing_vault
 from app.db import Connection
+from app.referrals.views import document
 
 # A twin of a request may hold its key in another transaction: its commit is waited for, but not for ever. Twice this,
 # for a shared transaction and then one's own, is less than a request waits at all.
@@ -21,9 +25,10 @@ _ACCEPT = text("""
             CAST(:ids AS uuid[]), CAST(:originators AS text[]), CAST(:regions AS text[]),
             CAST(:priorities AS smallint[]), CAST(:crime_types AS text[]), CAST(:addressees AS text[]),
             CAST(:contents AS bytea[]), CAST(:respond_bys AS timestamptz[]), CAST(:keys AS bytea[]),
-            CAST(:samenesses AS bytea[]), CAST(:actors AS text[]), CAST(:requests AS text[])
+            CAST(:samenesses AS bytea[]), CAST(:actors AS text[]), CAST(:requests AS text[]),
+            CAST(:ring_keys AS text[]), CAST(:wrapped AS bytea[])
         ) AS offered (id, originator, region, priority, crime_types, addressees, content, respond_by, key, sameness,
-                      actor, request_id)
+                      actor, request_id, ring_key, wrapped)
     ), keyed AS (
         INSERT INTO submission (party, key, sameness, referral_id)
         SELECT originator, key, sameness, id FROM offered WHERE key IS NOT NULL ORDER BY originator, key
@@ -31,14 +36,23 @@ _ACCEPT = text("""
         RETURNING referral_id
     ), accepted AS (
         INSERT INTO referral (id, reference, originator, region, state, priority, crime_types, addressees, content,
-                              created_by, respond_by)
+                              sealed, created_by, respond_by)
         SELECT id, next_reference(), originator, region, 'accepted', priority, string_to_array(crime_types, ','),
-               string_to_array(addressees, ','), content, actor, respond_by
+               string_to_array(addressees, ','), content, true, actor, respond_by
           FROM offered
          WHERE key IS NULL OR id IN (SELECT referral_id FROM keyed)
          ORDER BY id
         ON CONFLICT (id) DO NOTHING
         RETURNING id, reference, created_at
+    ), keyring AS (
+        INSERT INTO data_key (referral_id, ring_key, wrapped)
+        SELECT id, ring_key, wrapped FROM offered JOIN accepted USING (id)
+    ), indexed AS (
+        INSERT INTO subject_index (referral_id, digest, kind)
+        SELECT accepted.id, blind.digest, blind.kind
+          FROM unnest(CAST(:subjects AS uuid[]), CAST(:digests AS bytea[]), CAST(:kinds AS text[]))
+               AS blind (id, digest, kind)
+          JOIN accepted ON accepted.id = blind.id
     ), logged AS (
         INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id)
         SELECT 'collection', 'referral.accepted', originator, actor, request_id, id
@@ -59,7 +73,8 @@ class Submission:
     """One referral to accept. `id` is made before the transaction: a retry is the same referral.
 
     `key` is a keyed hash of the `Idempotency-Key`, None without one; `sameness` is the meaning of the body.
-    `region` is the originator's region, None for a national body; `content` is the validated document in JSON.
+    `region` is the originator's region, None for a national body; `content` is the validated document in JSON, not yet
+    sealed.
     """
 
     id: UUID
@@ -90,12 +105,17 @@ class Receipt:
 
 
 async def accept(connection: Connection, submissions: Sequence[Submission]) -> list[Receipt]:
-    """Store the submissions with their log entries in the caller's transaction; receipts in the same order.
+    """Seal and store the submissions with their log entries in the caller's transaction; receipts in the same order.
+
+    Raises `Unopenable` where there is no key to seal with.
 
     The originator of each is its actor's party. Two submissions with the same party and key in one call: the first
     counts, the other is its repetition, as if it had come a moment later.
     """
-    rows = await connection.execute(_ACCEPT, _columns(_first_of_each_key(submissions)))
+    items = _first_of_each_key(submissions)
+    vault = await sealing_vault(connection)
+    parameters = _columns(items) | sealed(vault, items) | indexed(blind_index_of(connection), items)
+    rows = await connection.execute(_ACCEPT, parameters)
     receipts = {row.id: Receipt(row.id, row.reference, row.created_at) for row in rows}
     repeated = [item for item in submissions if item.id not in receipts]
     if repeated:
@@ -131,12 +151,34 @@ def _columns(items: Sequence[Submission]) -> dict[str, list[Any]]:
         "priorities": [item.priority for item in items],
         "crime_types": [",".join(item.crime_types) for item in items],
         "addressees": [None if item.addressees is None else ",".join(item.addressees) for item in items],
-        "contents": [item.content for item in items],
         "respond_bys": [item.respond_by for item in items],
         "keys": [item.key for item in items],
         "samenesses": [item.sameness for item in items],
         "actors": [item.actor.name for item in items],
         "requests": [item.actor.request_id for item in items],
+    }
+
+
+def sealed(vault: Vault, items: Sequence[Submission]) -> dict[str, list[Any]]:
+    """The columns of what is sealed, each referral under a new data key of its own. Raises `Unopenable`."""
+    keys = [vault.new_key(item.id) for item in items]
+    return {
+        "contents": [
+            made.key.seal(Place("referral", "content", item.id), item.content)
+            for made, item in zip(keys, items, strict=True)
+        ],
+        "ring_keys": [made.ring_key for made in keys],
+        "wrapped": [made.wrapped for made in keys],
+    }
+
+
+def indexed(index: BlindIndex, items: Sequence[Submission]) -> dict[str, list[Any]]:
+    """The columns of the blind index: a row for each compound of each subject."""
+    rows = [(item.id, blind) for item in items for blind in index.of(document(item.content).get("subject", {}))]
+    return {
+        "subjects": [id for id, _ in rows],
+        "digests": [blind.digest for _, blind in rows],
+        "kinds": [blind.kind for _, blind in rows],
     }
 
 

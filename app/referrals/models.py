@@ -39,7 +39,10 @@ _REGION = text("coalesce(region, '')")
 class Referral(Base):
     """One referral: what an originator asks about one subject.
 
-    `content` is the submitted document (JSON, UTF-8), the only place of what identifies anybody.
+    `content` is the submitted document (JSON, UTF-8), sealed: the only place of what identifies anybody.
+    `sealed_reason` is why somebody held, cancelled or rejected it; `held_because` is our own code. Where `sealed` is
+    false an older version stored it: `content` lies open until `gain migrate` has sealed it, as does `reason`, which
+    nothing writes any more.
     `priority` is 0 urgent, 1 priority, 2 routine: the order of every queue. `open_dispatches` counts the dispatches
     that can still be answered; the referral is completed when it falls to 0.
     """
@@ -55,16 +58,20 @@ class Referral(Base):
     crime_types: Mapped[list[str]] = mapped_column(ARRAY(Text))
     addressees: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     content: Mapped[bytes]
+    sealed: Mapped[bool] = mapped_column(server_default=text("false"))
     created_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     respond_by: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     open_dispatches: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     reason: Mapped[str | None] = mapped_column(Text)
+    sealed_reason: Mapped[bytes | None]
+    held_because: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint(_one_of("state", ReferralState), name="state"),
         UniqueConstraint("reference"),
+        Index("ix_referral_lying_open", "id", postgresql_where=text("NOT sealed OR reason IS NOT NULL")),
         Index("ix_referral_originator_id", "originator", text("id DESC")),
         Index("ix_referral_region_id", "region", text("id DESC")),
         Index("ix_referral_originator_updated", "originator", "updated_at"),
@@ -93,7 +100,7 @@ class Dispatch(Base):
     something of it (a chase, an alert, overdue, expiry); it stands in `query`, since `queried_at`. Until the claim ends
     the item belongs to the consumer that holds `claim_id`. `due_delivery_at` is when an adapter takes it
     next (null: no adapter has anything to do); `attempt` fences: a result is recorded only for the attempt that is
-    current; `failures` counts failed hand-overs.
+    current; `failures` counts failed hand-overs. `ended_because` is our own word for it, `sealed_reason` a person's.
     """
 
     __tablename__ = "dispatch"
@@ -133,6 +140,7 @@ class Dispatch(Base):
     failures: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     last_failure: Mapped[str | None] = mapped_column(Text)
     ended_because: Mapped[str | None] = mapped_column(Text)
+    sealed_reason: Mapped[bytes | None]
 
     __table_args__ = (
         CheckConstraint(_one_of("state", DispatchState), name="state"),
@@ -179,14 +187,20 @@ class Dispatch(Base):
         ),
         Index("ix_dispatch_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
         Index("ix_dispatch_closed_at_brin", "closed_at", postgresql_using="brin"),
+        Index(
+            "ix_dispatch_lying_open",
+            "id",
+            postgresql_where=text("state = 'cancelled' AND ended_because IS NOT NULL"),
+        ),
     )
 
 
 class Response(Base):
     """What an agency said to one dispatch. The first accepted answer wins; later ones are kept and flagged.
 
-    `content` is the response's document (JSON, UTF-8). `sameness` is a keyed hash of its meaning (RFC 8785), by which a
-    repetition is told from a second answer. `flag` is null for what was accepted, else `conflict` or `late`.
+    `content` is the response's document (JSON, UTF-8), sealed where `sealed` says so. `sameness` is a keyed hash of its
+    meaning (RFC 8785), by which a repetition is told from a second answer. `flag` is null for what was
+    accepted, else `conflict` or `late`.
     """
 
     __tablename__ = "response"
@@ -197,6 +211,7 @@ class Response(Base):
     agency: Mapped[str] = mapped_column(Text)
     outcome: Mapped[str] = mapped_column(Text)
     content: Mapped[bytes]
+    sealed: Mapped[bool] = mapped_column(server_default=text("false"))
     sameness: Mapped[bytes]
     flag: Mapped[str | None] = mapped_column(Text)
     recorded_by: Mapped[str] = mapped_column(Text)
@@ -212,12 +227,16 @@ class Response(Base):
             unique=True,
             postgresql_where=text("flag IS NULL AND outcome <> 'more_information'"),
         ),
+        Index("ix_response_lying_open", "id", postgresql_where=text("NOT sealed")),
         Index("ix_response_referral_id", "referral_id", "recorded_at"),
     )
 
 
 class Message(Base):
-    """One message of the originator to an agency about a dispatch. `content` is its document (JSON, UTF-8)."""
+    """One message of the originator to an agency about a dispatch.
+
+    `content` is its document (JSON, UTF-8), sealed where `sealed` says so.
+    """
 
     __tablename__ = "message"
 
@@ -226,10 +245,14 @@ class Message(Base):
     referral_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("referral.id"))
     sender: Mapped[str] = mapped_column(Text, ForeignKey("party.code"))
     content: Mapped[bytes]
+    sealed: Mapped[bool] = mapped_column(server_default=text("false"))
     sent_by: Mapped[str] = mapped_column(Text)
     sent_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
-    __table_args__ = (Index("ix_message_dispatch_id", "dispatch_id", "id"),)
+    __table_args__ = (
+        Index("ix_message_lying_open", "id", postgresql_where=text("NOT sealed")),
+        Index("ix_message_dispatch_id", "dispatch_id", "id"),
+    )
 
 
 class Alert(Base):

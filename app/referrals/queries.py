@@ -6,18 +6,27 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, exists, false, func, select, text, true
+from sqlalchemy import ColumnElement, Row, Select, exists, false, func, select, text, true
 
 from app.access.policy import Action, Relation
 from app.access.principal import Principal
 from app.audit.models import AuditEvent
+from app.crypto.models import WrappedKey
+from app.crypto.vault import Opener
 from app.db import Connection
 from app.referrals.models import Dispatch, Referral, Response
+from app.referrals.reasons import reason_of
+from app.referrals.states import HeldBecause
 from app.referrals.views import document
 
 RESPONSES_READ = "responses.read"
 """The log's name for an originator reading its answers: a disclosure, and yet no part of the referral's timeline."""
 
+_OUR_REASONS = {
+    HeldBecause.NO_ADDRESSEE: "No addressee was named and the routing matrix chooses none.",
+    HeldBecause.NOT_SENT_OUT: "It could not be sent out. Release it to try again, or reject it.",
+}
+_SEALING = frozenset({"sealed_reason", "held_because", "sealed", "ring_key", "wrapped"})
 _SETTLED_BEFORE = text("SELECT settled_before()")
 
 
@@ -83,18 +92,28 @@ async def page(connection: Connection, seen: ColumnElement[bool], filters: Filte
 async def responses(connection: Connection, referral_id: UUID) -> list[dict[str, Any]]:
     """The answers to a referral the caller may see, oldest first. Late and conflicting ones are the co-ordinator's."""
     rows = await connection.execute(
-        select(Response)
-        .with_only_columns(Response.id, Response.dispatch_id, Response.agency, Response.content, Response.recorded_at)
+        select(
+            Response.id,
+            Response.dispatch_id,
+            Response.agency,
+            Response.recorded_at,
+            Response.content,
+            Response.sealed,
+            WrappedKey.ring_key,
+            WrappedKey.wrapped,
+        )
+        .outerjoin(WrappedKey, WrappedKey.referral_id == Response.referral_id)
         .where(Response.referral_id == referral_id, Response.flag.is_(None))
         .order_by(Response.recorded_at, Response.id)
     )
+    opener = Opener(connection)
     return [
         {
             "id": row.id,
             "dispatch_id": row.dispatch_id,
             "agency": row.agency,
             "recorded_at": row.recorded_at,
-            **document(row.content),
+            **document(opener.content("response", row.id, referral_id, row)),
         }
         for row in rows
     ]
@@ -144,18 +163,35 @@ def _select() -> Select[*tuple[Any, ...]]:
         Referral.updated_at,
         Referral.respond_by,
         Referral.reason,
+        Referral.sealed_reason,
+        Referral.held_because,
         Referral.content,
-    )
+        Referral.sealed,
+        WrappedKey.ring_key,
+        WrappedKey.wrapped,
+    ).outerjoin(WrappedKey, WrappedKey.referral_id == Referral.id)
 
 
 async def _described(connection: Connection, statement: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
     referrals = (await connection.execute(statement)).all()
     dispatches = await _dispatches(connection, [row.id for row in referrals])
-    return [described(row._asdict(), dispatches.get(row.id, [])) for row in referrals]
+    opener = Opener(connection)
+    return [described(_opened(opener, row), dispatches.get(row.id, [])) for row in referrals]
+
+
+def _opened(opener: Opener, row: Row[Any]) -> dict[str, Any]:
+    """The row with its content and reason as they were given, without what they were sealed with."""
+    columns = {name: value for name, value in row._mapping.items() if name not in _SEALING}
+    reason = row.reason
+    if row.sealed_reason is not None:
+        reason = opener.value(reason_of("referral", row.id), row.id, row, row.sealed_reason).decode()
+    elif row.held_because is not None:
+        reason = _OUR_REASONS[HeldBecause(row.held_because)]
+    return {**columns, "reason": reason, "content": opener.referral(row.id, row)}
 
 
 def described(referral: Mapping[str, Any], dispatches: list[dict[str, Any]]) -> dict[str, Any]:
-    """A referral's row as the contract shows it: its columns, all that was submitted, its dispatches."""
+    """A referral's row, opened, as the contract shows it: its columns, all that was submitted, its dispatches."""
     columns = {name: value for name, value in referral.items() if name != "content"}
     return {**columns, **document(referral["content"]), "dispatches": dispatches}
 

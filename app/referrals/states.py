@@ -14,6 +14,13 @@ class ReferralState(StrEnum):
     REJECTED = "rejected"  # by a co-ordinator
 
 
+class HeldBecause(StrEnum):
+    """Why a referral is held that no person holds."""
+
+    NO_ADDRESSEE = "no_addressee"
+    NOT_SENT_OUT = "not_sent_out"
+
+
 class DispatchState(StrEnum):
     """Where one referral to one agency stands."""
 

@@ -9,13 +9,16 @@ _NOT_FOR_AGENCIES = ("addressees", "client_reference")
 
 
 def document(content: bytes) -> dict[str, Any]:
-    """A stored document as it was sent."""
+    """A document, opened, as it was sent."""
     loaded: dict[str, Any] = orjson.loads(content)
     return loaded
 
 
 def for_agency(referral_id: UUID, originator: str, content: bytes) -> dict[str, Any]:
-    """The referral as an addressee may see it: never the other addressees or the originator's own reference."""
+    """The referral as an addressee may see it: never the other addressees or the originator's own reference.
+
+    `content` is opened.
+    """
     seen = document(content)
     for name in _NOT_FOR_AGENCIES:
         seen.pop(name, None)

@@ -5,13 +5,14 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from app.crypto.keyring import Bare, new_ring
 from app.runtime.refusal import StartRefused, refusing
 
 _PROBE_SECONDS = 0.3  # another command may hold the lock for an instant, to see whether it is free
@@ -89,13 +90,18 @@ class DataDir:
         """Write down what is running, for the other commands. Only the holder of the lock does."""
         self.write_secret("runtime.json", json.dumps({"pid": os.getpid(), **state}))
 
-    def secret(self, name: str) -> str:
-        """The secret kept in the file `name`, generated the first time."""
+    def secret(self, name: str, make: Callable[[], str] = lambda: secrets.token_urlsafe(48)) -> str:
+        """The secret kept in the file `name`, made the first time."""
         path = self.path / name
         if not path.exists():
-            self.write_secret(name, secrets.token_urlsafe(48))
+            self.write_secret(name, make())
         with refusing(f"read {path}"):
             return path.read_text(encoding="utf-8").strip()
+
+    def key_ring(self) -> Path:
+        """The file of the key ring, made with one key the first time."""
+        self.secret("key.ring", lambda: new_ring(Bare()).text())
+        return self.path / "key.ring"
 
     def write_secret(self, name: str, text: str) -> Path:
         """Write a file that only its owner may read, whole or not at all."""

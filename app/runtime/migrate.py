@@ -1,6 +1,7 @@
 """Bring a database to the newest schema and reference data."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -9,8 +10,14 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 import migrations
+from app.crypto.refusal import Unopenable
+from app.crypto.vault import check
+from app.db import Database
 from app.parties import reference as parties
+from app.referrals.seal_earlier import seal_earlier
 from app.routing import reference as routing
+from app.runtime.refusal import StartRefused
+from app.settings import Settings
 
 _LOCK = 0x6761696E  # "gain": whoever migrates holds this PostgreSQL advisory lock
 _LOCK_POLL_SECONDS = 0.1
@@ -38,6 +45,23 @@ async def prepare(database_url: str) -> None:
             await seed(connection)
     finally:
         await engine.dispose()
+
+
+async def seal(settings: Settings, told: Callable[[int], None]) -> int:
+    """Seal what a version without encryption stored; `told` hears how many rows so far. Returns how many there were.
+
+    Raises `StartRefused` where there is no key for that, or the key ring is not the one of this database.
+    """
+    database = Database(settings)
+    try:
+        if settings.has_key_ring():
+            async with database.transaction() as connection:
+                await check(connection)
+        return await seal_earlier(database, told)
+    except Unopenable as error:
+        raise StartRefused(f"{error.why} ({error.ring_key or 'key ring'}): give the ring of this database") from error
+    finally:
+        await database.close()
 
 
 async def seed(connection: AsyncConnection) -> None:

@@ -56,10 +56,13 @@ def _running(folder: DataDir) -> str:
 
 
 def _settings(folder: DataDir, url: str | None = None) -> Settings:
-    """Our settings, with this database, and with the data directory's secret unless the environment names one."""
+    """Our settings, with this database, and with the data directory's secrets unless the environment names others."""
     settings = Settings() if url is None else Settings(database_url=url)
-    if settings.secret.get_secret_value() or settings.secret_file is not None:
-        return settings
-    folder.make()
-    folder.secret("secret")
-    return settings.model_copy(update={"secret_file": folder.path / "secret"})
+    if not settings.secret.get_secret_value() and settings.secret_file is None:
+        folder.make()
+        folder.secret("secret")
+        settings = settings.model_copy(update={"secret_file": folder.path / "secret"})
+    if not settings.has_key_ring():
+        folder.make()
+        settings = settings.model_copy(update={"key_ring_file": folder.key_ring()})
+    return settings

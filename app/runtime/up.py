@@ -103,6 +103,8 @@ class _System:
         if not environment.get("GAIN_SECRET") and not environment.get("GAIN_SECRET_FILE"):
             self._folder.secret("secret")
             environment["GAIN_SECRET_FILE"] = str(self._folder.path / "secret")
+        if not environment.get("GAIN_KEY_RING") and not environment.get("GAIN_KEY_RING_FILE"):
+            environment["GAIN_KEY_RING_FILE"] = str(self._folder.key_ring())
         environment |= {
             RUN_MARK: self._run,
             "GAIN_DATA_DIR": str(self._folder.path),

@@ -91,9 +91,11 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@router.get("/ready", summary="Whether the broker can serve", responses={503: {"description": "The database is away"}})
+@router.get(
+    "/ready", summary="Whether the broker can serve", responses={503: {"description": "A part it needs is away"}}
+)
 async def ready(request: Request) -> Response:
-    """200 `ready`, or `degraded` while the message broker is away; 503 `not ready` while the database is away."""
+    """200 `ready`, or `degraded` while the message broker is away; 503 `not ready` without the database or its keys."""
     readiness: Readiness = request.app.state.readiness
     report = await readiness.report()
     document = {"status": report.status, "checks": dict(report.checks)}

@@ -19,7 +19,7 @@ from app.access.policy import Role
 from app.crypto.keys import Keys
 from app.db import Database
 from app.settings import Settings
-from tests.conftest import _TEMPLATE, SECRET, _administer, _database
+from tests.conftest import _TEMPLATE, RING, SECRET, _administer, _database
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,14 @@ class Served:
 
     def database(self) -> Database:
         """The gateway's database, opened for the caller's event loop."""
-        return Database(Settings(database_url=self.database_url, secret=SecretStr(SECRET), database_pool=2))
+        return Database(
+            Settings(
+                database_url=self.database_url,
+                secret=SecretStr(SECRET),
+                key_ring=SecretStr(RING),
+                database_pool=2,
+            )
+        )
 
     def key(self, party: str, role: Role | None = None) -> str:
         """A new key of a party."""
@@ -70,6 +77,7 @@ def served(postgres: str, valkey: str, tmp_path_factory: pytest.TempPathFactory)
         "GAIN_DATABASE_URL": _database(postgres, name),
         "GAIN_BROKER_URL": valkey,
         "GAIN_SECRET": SECRET,
+        "GAIN_KEY_RING": RING,
         "GAIN_LISTEN_FD": str(listener.fileno()),
         "GAIN_LOG_LEVEL": "DEBUG",
     }

@@ -39,7 +39,7 @@ from app.reporting import counters
 from app.routing.reference import MatrixCache
 from app.settings import Settings
 from tests.app.lifecycle_model import Case, Item
-from tests.conftest import SECRET, referral
+from tests.conftest import RING, SECRET, referral
 from tests.invariants import check
 
 T = TypeVar("T")
@@ -417,7 +417,8 @@ def test_every_order_of_verbs_leads_where_the_model_says(database_url: str, requ
     long = request.config.getoption("faults") == "long"
     with asyncio.Runner() as runner:
         Lifecycle.runner = runner
-        Lifecycle.database = Database(Settings(database_url=database_url, secret=SecretStr(SECRET)))
+        configuration = Settings(database_url=database_url, secret=SecretStr(SECRET), key_ring=SecretStr(RING))
+        Lifecycle.database = Database(configuration)
         Lifecycle.reference = runner.run(_reference(Lifecycle.database))
         Lifecycle.check_every, Lifecycle.met = (20 if long else 1), Counter()
         try:

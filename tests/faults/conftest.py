@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from app.db import Database
 from app.settings import Settings
 from tests.faults import report
-from tests.faults.plant import SECRET, Plant, running
+from tests.faults.plant import RING, SECRET, Plant, running
 from tests.faults.recording import PERSONAL, Account, Recorder
 
 _ACCOUNTS = pytest.StashKey[dict[str, Account]]()
@@ -42,7 +42,13 @@ def plant() -> Iterator[Plant]:
 async def recording(plant: Plant, request: pytest.FixtureRequest) -> AsyncIterator[Recorder]:
     """A recording client of a system that is whole before and after; its account goes into the report."""
     await asyncio.to_thread(plant.mend)
-    database = Database(Settings(database_url=plant.database_url, secret=SecretStr(SECRET), database_wait_seconds=5))
+    configuration = Settings(
+        database_url=plant.database_url,
+        secret=SecretStr(SECRET),
+        key_ring=SecretStr(RING),
+        database_wait_seconds=5,
+    )
+    database = Database(configuration)
     if not plant.usual:
         await _warm_up(plant, database)
         await asyncio.to_thread(plant.mend)

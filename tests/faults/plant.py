@@ -29,6 +29,7 @@ from tests.faults.start import command
 from tests.journeys.processes import System, runs
 
 SECRET = "a secret for fault tests that is long enough to be one"
+RING = "ring-of-faults:" + "A" * 43
 
 LEASE_SECONDS = 3.0
 """The lease of a hand-over here: what a killed worker held is taken up again after this, instead of after 90 s."""
@@ -262,6 +263,7 @@ def running(folder: Path, *, lease_seconds: float = LEASE_SECONDS) -> Iterator[P
         **child_environment(),
         "GAIN_BROKER_URL": broker.url,
         "GAIN_SECRET": SECRET,
+        "GAIN_KEY_RING": RING,
         "GAIN_SIMULATE": "true",
         "GAIN_SIMULATION_SPEED": "0",
         "GAIN_PUSH_HOSTS": "127.0.0.1=127.0.0.0/8",

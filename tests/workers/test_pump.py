@@ -19,7 +19,7 @@ from app.referrals.delivery import MOST_TRIES, RETRY_SECONDS, Postponed, Settled
 from app.referrals.lifecycle import LEASE_SECONDS, GivenUp, HandOver, Slot
 from app.settings import Settings
 from tests import invariants
-from tests.acts import Document, actions, change, inbox, rows, submitted
+from tests.acts import Document, actions, change, inbox, opened, rows, submitted
 from tests.conftest import HIT, SECRET, Cast
 from workers import hand_over
 from workers.adapters.contract import Adapter, Answered, Delivered, Envelope, Later, Refused, Result, TransportError
@@ -210,12 +210,13 @@ async def states(database: Database) -> dict[str, Document]:
     """The dispatches by the names of their referrals' operations."""
     found = await rows(
         database,
-        "SELECT convert_from(content, 'UTF8')::jsonb ->> 'operation_name' AS name, dispatch.state, failures, attempt, "
+        "SELECT referral_id, dispatch.state, failures, attempt, "
         "last_failure, closed_at, due_delivery_at, referral.state AS referral, "
         "extract(epoch FROM due_delivery_at - now()) AS due_in "
         "FROM dispatch JOIN referral ON referral.id = referral_id",
     )
-    return {row["name"]: row for row in found}
+    contents = await opened(database)
+    return {contents[row["referral_id"]]["operation_name"]: row for row in found}
 
 
 async def test_what_goes_wrong_is_tried_again_later_and_then_answered(

@@ -9,6 +9,8 @@ from sqlalchemy import Row, text
 from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor
+from app.crypto.sealing import Place
+from app.crypto.vault import Opener, data_keys
 from app.db import Connection
 from app.referrals.alerts import raise_alerts, settle_alerts
 from app.referrals.lifecycle.claim import claim_holds
@@ -32,8 +34,8 @@ class Verdict(StrEnum):
 class Answer:
     """One answer or question of the actor's party to one dispatch.
 
-    `content` is the validated document in JSON; `attempt` is the hand-over an adapter answers, None over HTTP;
-    `claim_id` is the claim it is given under, if any.
+    `content` is the validated document in JSON, not yet sealed; `attempt` is the hand-over an adapter answers, None
+    over HTTP; `claim_id` is the claim it is given under, if any.
     """
 
     dispatch_id: UUID
@@ -54,7 +56,7 @@ class Recorded:
     state: str | None = None
 
 
-_Locked = Row[tuple[UUID, UUID, str, str, int, UUID | None, bool | None]]
+_Locked = Row[tuple[UUID, UUID, str, str, int, UUID | None, bool | None, str | None, bytes | None]]
 
 _FLAGS = {Verdict.RECORDED: None, Verdict.CONFLICT: "conflict", Verdict.NO_LONGER_OPEN: "late"}
 
@@ -62,8 +64,9 @@ _ALERTS = {Verdict.CONFLICT: AlertKind.CONFLICTING_ANSWER, Verdict.NO_LONGER_OPE
 
 _LOCK = text("""
     SELECT dispatch.id, dispatch.referral_id, dispatch.agency, dispatch.state, dispatch.attempt, dispatch.claim_id,
-           dispatch.claim_expires_at > now() AS claim_lives
+           dispatch.claim_expires_at > now() AS claim_lives, data_key.ring_key, data_key.wrapped
       FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
+      LEFT JOIN data_key ON data_key.referral_id = dispatch.referral_id
      WHERE dispatch.id = ANY(CAST(:ids AS uuid[])) AND dispatch.queued_at IS NOT NULL
      ORDER BY referral.id, dispatch.id
        FOR NO KEY UPDATE OF referral, dispatch
@@ -72,8 +75,8 @@ _LOCK = text("""
 _KNOWN = text("SELECT id, dispatch_id, sameness, flag FROM response WHERE dispatch_id = ANY(CAST(:ids AS uuid[]))")
 
 _STORE = text("""
-    INSERT INTO response (id, dispatch_id, referral_id, agency, outcome, content, sameness, flag, recorded_by)
-    SELECT * FROM unnest(
+    INSERT INTO response (id, dispatch_id, referral_id, agency, outcome, content, sameness, flag, recorded_by, sealed)
+    SELECT *, true FROM unnest(
         CAST(:ids AS uuid[]), CAST(:dispatches AS uuid[]), CAST(:referrals AS uuid[]), CAST(:agencies AS text[]),
         CAST(:outcomes AS text[]), CAST(:contents AS bytea[]), CAST(:samenesses AS bytea[]), CAST(:flags AS text[]),
         CAST(:actors AS text[]))
@@ -191,7 +194,7 @@ async def _store(
         {
             **shared,
             "ids": [response_id for response_id, _, _ in stored],
-            "contents": [answer.content for _, answer, _ in stored],
+            "contents": await _sealed(connection, stored, dispatches),
             "samenesses": [answer.sameness for _, answer, _ in stored],
             "flags": [_FLAGS[verdict] for _, _, verdict in stored],
         },
@@ -215,6 +218,22 @@ async def _store(
             },
         )
         await inboxes_changed(connection, [dispatches[key].agency for key in moves])
+
+
+async def _sealed(
+    connection: Connection, stored: Sequence[tuple[UUID, Answer, Verdict]], dispatches: dict[UUID, _Locked]
+) -> list[bytes]:
+    """The contents as they are kept. Raises `Unopenable`."""
+    opener = Opener(connection)
+    rows = [dispatches[answer.dispatch_id] for _, answer, _ in stored]
+    missing = {row.referral_id for row in rows if row.ring_key is None}
+    made = await data_keys(connection, missing) if missing else {}
+    return [
+        (made.get(row.referral_id) or opener.key(row.referral_id, row)).seal(
+            Place("response", "content", response_id), answer.content
+        )
+        for row, (response_id, answer, _) in zip(rows, stored, strict=True)
+    ]
 
 
 async def _tell_coordinators(connection: Connection, stored: Sequence[tuple[UUID, Answer, Verdict]]) -> None:

@@ -8,10 +8,13 @@ from app.audit.record import Actor, Event, Operation, record
 from app.db import Connection
 from app.referrals.alerts import settle_alerts
 from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.reasons import reason_of, seal_reason
 from app.referrals.states import OPEN, ReferralState, referral_may_come_from
 
 _END = text("""
-    UPDATE referral SET state = :state, reason = :reason, open_dispatches = 0, updated_at = now()
+    UPDATE referral
+       SET state = :state, reason = NULL, sealed_reason = :reason, held_because = NULL, open_dispatches = 0,
+           updated_at = now()
      WHERE id = :id AND state = ANY(CAST(:from_states AS text[]))
     RETURNING id
 """)
@@ -42,7 +45,7 @@ async def _end(connection: Connection, actor: Actor, referral_id: UUID, reason: 
     parameters = {
         "id": referral_id,
         "state": state.value,
-        "reason": reason,
+        "reason": await seal_reason(connection, referral_id, reason_of("referral", referral_id), reason),
         "from_states": referral_may_come_from(state),
     }
     if await connection.scalar(_END, parameters) is None:

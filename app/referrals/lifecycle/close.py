@@ -10,6 +10,7 @@ from app.audit.record import Actor
 from app.db import Connection
 from app.referrals.alerts import raise_alerts, settle_alerts
 from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.reasons import reason_of, seal_reason
 from app.referrals.states import AlertKind, DispatchState, dispatch_may_come_from
 
 _LOCK = text("""
@@ -20,13 +21,16 @@ _LOCK = text("""
        FOR NO KEY UPDATE OF referral, dispatch
 """)
 
+_REFERRAL = text("SELECT referral_id FROM dispatch WHERE id = :id")
+
 _CLOSE = text("""
     WITH given AS (
-        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS given (id, reason)
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[]), CAST(:sealed AS bytea[]))
+                   AS given (id, reason, sealed)
     ), moved AS (
         UPDATE dispatch
            SET state = :state, closed_at = now(), due_delivery_at = NULL, next_check_at = NULL,
-               ended_because = given.reason
+               ended_because = given.reason, sealed_reason = given.sealed
           FROM given WHERE dispatch.id = given.id
         RETURNING dispatch.id, dispatch.referral_id, dispatch.agency
     ), counted AS (
@@ -76,17 +80,24 @@ async def expire(connection: Connection, actor: Actor, dispatch_ids: Collection[
 
 async def cancel_dispatch(connection: Connection, actor: Actor, dispatch_id: UUID, reason: str) -> bool:
     """Take one dispatch back; False where it is not open any more. Its item shows as cancelled until that is seen."""
-    return bool(await _close(connection, actor, {dispatch_id: reason}, DispatchState.CANCELLED))
+    referral_id = await connection.scalar(_REFERRAL, {"id": dispatch_id})
+    if referral_id is None:
+        return False
+    sealed = await seal_reason(connection, referral_id, reason_of("dispatch", dispatch_id), reason)
+    return bool(await _close(connection, actor, {dispatch_id: sealed}, DispatchState.CANCELLED))
 
 
 async def _close(
     connection: Connection,
     actor: Actor,
-    reasons: Mapping[UUID, str | None],
+    reasons: Mapping[UUID, str | bytes | None],
     state: DispatchState,
     attempts: Mapping[UUID, int] | None = None,
 ) -> list[UUID]:
-    """Close those that may still be closed; with `attempts`, those whose current hand-over is the one named."""
+    """Close those that may still be closed; with `attempts`, those whose current hand-over is the one named.
+
+    A reason of ours is text, a person's is sealed.
+    """
     if not reasons:
         return []
     parameters = {"ids": list(reasons), "from_states": dispatch_may_come_from(state)}
@@ -96,9 +107,14 @@ async def _close(
     if not locked:
         return []
     await settle_alerts(connection, locked)
-    await connection.execute(
-        _CLOSE,
-        {"ids": locked, "reasons": [reasons[key] for key in locked], "state": state.value, **actor.parameters()},
-    )
+    given = [reasons[key] for key in locked]
+    parameters = {
+        "ids": locked,
+        "reasons": [reason if isinstance(reason, str) else None for reason in given],
+        "sealed": [reason if isinstance(reason, bytes) else None for reason in given],
+        "state": state.value,
+        **actor.parameters(),
+    }
+    await connection.execute(_CLOSE, parameters)
     await inboxes_changed(connection, agencies.values())
     return locked

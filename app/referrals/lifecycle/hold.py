@@ -11,10 +11,11 @@ from app.audit.record import Actor, Event, Operation, record
 from app.db import Connection
 from app.referrals import fan_out_tries
 from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.reasons import reason_of, seal_reason
 from app.referrals.states import ReferralState, referral_may_come_from
 
 _HOLD = text("""
-    UPDATE referral SET state = 'held', reason = :reason, updated_at = now()
+    UPDATE referral SET state = 'held', reason = NULL, sealed_reason = :reason, held_because = NULL, updated_at = now()
      WHERE id = :id AND state = ANY(CAST(:from_states AS text[]))
     RETURNING id
 """)
@@ -29,7 +30,7 @@ _HOLD_DISPATCHES = text("""
 _RELEASE = text("""
     UPDATE referral
        SET state = CASE WHEN open_dispatches > 0 THEN 'in_progress' ELSE 'accepted' END, reason = NULL,
-           updated_at = now()
+           sealed_reason = NULL, held_because = NULL, updated_at = now()
      WHERE id = :id AND state = 'held'
     RETURNING id
 """)
@@ -70,7 +71,8 @@ class Restart:
 
 async def hold(connection: Connection, actor: Actor, referral_id: UUID, reason: str) -> bool:
     """Hold a referral: dispatches nobody has seen leave the inboxes. False where its state does not allow it."""
-    parameters = {"id": referral_id, "reason": reason, "from_states": referral_may_come_from(ReferralState.HELD)}
+    sealed = await seal_reason(connection, referral_id, reason_of("referral", referral_id), reason)
+    parameters = {"id": referral_id, "reason": sealed, "from_states": referral_may_come_from(ReferralState.HELD)}
     if await connection.scalar(_HOLD, parameters) is None:
         return False
     rows = (await connection.execute(_HOLD_DISPATCHES, {"id": referral_id})).all()

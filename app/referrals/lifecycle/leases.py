@@ -1,88 +1,108 @@
-"""Leasing: what is due for an adapter becomes one worker's for a while; who must answer it has thereby got it."""
+"""Leases: what is due for an adapter becomes one worker's for a while; who must answer it has got it with that."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Row, text
 
 from app.audit.record import Actor
+from app.crypto.refusal import Unopenable
+from app.crypto.vault import Opener
 from app.db import Connection
 from app.referrals.codes import PriorityRank
 
 LEASE_SECONDS = 45
 """Longer than the longest call (30 s) and recording it take, so that no worker is overtaken while it still works."""
 
+RETRY_UNOPENABLE_SECONDS = 30.0
+"""When a dispatch whose content cannot be opened is looked at again."""
+
 # Every agency with something due gets an equal share, and little more is locked than is taken. So the oldest of all go
 # together: mostly those of a few referrals, and recording the answers moves each of these once, not twenty times.
-_DUE = """
-    slot AS MATERIALIZED (
+_DUE = text("""
+    WITH slot AS MATERIALIZED (
         SELECT given.*
           FROM unnest(CAST(:agencies AS text[]), CAST(:firsts AS smallint[]), CAST(:lasts AS smallint[]),
                       CAST(:most AS integer[])) AS given (agency, first, last, most)
          WHERE EXISTS (SELECT FROM dispatch
                         WHERE dispatch.agency = given.agency AND dispatch.due_delivery_at <= now()
                           AND dispatch.priority BETWEEN given.first AND given.last)
-    ), leased AS (
-        UPDATE dispatch
-           SET attempt = dispatch.attempt + 1, failures = dispatch.failures + 1, {moved}
-               due_delivery_at = clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))
-          FROM referral
-         WHERE referral.id = dispatch.referral_id
-           AND dispatch.id = ANY(ARRAY(
-               SELECT due.id
-                 FROM slot
-                CROSS JOIN LATERAL (
-                      SELECT id, priority, due_delivery_at FROM dispatch
-                       WHERE dispatch.agency = slot.agency AND dispatch.due_delivery_at <= now()
-                         AND dispatch.priority BETWEEN slot.first AND slot.last
-                       ORDER BY priority, due_delivery_at
-                       LIMIT least(slot.most, 1 + CAST(:limit AS integer) / (SELECT count(*) FROM slot))
-                         FOR NO KEY UPDATE SKIP LOCKED) AS due
-                ORDER BY due.priority, due.due_delivery_at
-                LIMIT CAST(:limit AS integer)))
-        RETURNING dispatch.id, dispatch.agency, dispatch.round, dispatch.priority, dispatch.attempt, dispatch.failures,
-                  coalesce(dispatch.delivered_at, now()) AS delivered_at, dispatch.due_at, referral.id AS referral_id,
-                  referral.reference, referral.originator, {content} AS content, dispatch.chases,
-                  dispatch.state <> 'queued' AS seen, old.delivered_at IS NULL AS is_first
     )
+    SELECT due.id, due.referral_id
+      FROM slot
+     CROSS JOIN LATERAL (
+           SELECT id, referral_id, priority, due_delivery_at FROM dispatch
+            WHERE dispatch.agency = slot.agency AND dispatch.due_delivery_at <= now()
+              AND dispatch.priority BETWEEN slot.first AND slot.last
+            ORDER BY priority, due_delivery_at
+            LIMIT least(slot.most, 1 + CAST(:limit AS integer) / (SELECT count(*) FROM slot))
+              FOR NO KEY UPDATE SKIP LOCKED) AS due
+     ORDER BY due.priority, due.due_delivery_at
+     LIMIT CAST(:limit AS integer)
+""")
+
+_LEASED = """
+    UPDATE dispatch
+       SET attempt = dispatch.attempt + 1, failures = dispatch.failures + 1, {moved}
+           due_delivery_at = clock_timestamp() + make_interval(secs => CAST(:lease AS double precision))
+      FROM referral
+     WHERE referral.id = dispatch.referral_id AND dispatch.id = ANY(CAST(:ids AS uuid[]))
+    RETURNING dispatch.id, dispatch.agency, dispatch.round, dispatch.priority, dispatch.attempt, dispatch.failures,
+              coalesce(dispatch.delivered_at, now()) AS delivered_at, dispatch.due_at, referral.id AS referral_id,
+              referral.reference, referral.originator, dispatch.chases, dispatch.state <> 'queued' AS seen
 """
 
-_FIELDS = (
-    "id, agency, round, priority, attempt, failures, delivered_at, due_at, referral_id, reference, originator, content,"
-    " chases, seen"
-)
+_LEASE = text(_LEASED.format(moved=""))
 
-_DELIVERED = """delivered_at = coalesce(dispatch.delivered_at, now()),
-               state = CASE WHEN dispatch.state = 'queued' THEN 'delivered' ELSE dispatch.state END,
+_MOVED = """delivered_at = coalesce(dispatch.delivered_at, now()),
+           state = CASE WHEN dispatch.state = 'queued' THEN 'delivered' ELSE dispatch.state END,
 """
 
-# One statement: a second one would write every dispatch and its index entries once more.
+# One statement moves and leases: a second one would write every dispatch and its index entries once more.
 _HAND_OVER = text(f"""
-    WITH {_DUE.format(moved=_DELIVERED, content="referral.content")}, logged AS (
+    WITH leased AS (
+        {_LEASED.format(moved=_MOVED)}, old.delivered_at IS NULL AS is_first
+    ), logged AS (
         INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, dispatch_id, recipients)
         SELECT 'disclosure', 'dispatch.delivered', :actor_party, :actor_name, :request_id, referral_id, id,
                ARRAY[agency]
           FROM leased WHERE is_first ORDER BY referral_id, id
     )
-    SELECT {_FIELDS} FROM leased
+    SELECT id, agency, round, priority, attempt, failures, delivered_at, due_at, referral_id, reference, originator,
+           chases, seen
+      FROM leased
 """)  # noqa: S608  constants of this file
 
-_LEASE = text(f"""
-    WITH {_DUE.format(moved="", content="CAST('' AS bytea)")} SELECT {_FIELDS} FROM leased
-""")  # noqa: S608  constants of this file
+# Once for each referral, not for each of its twenty dispatches.
+_CONTENTS = text("""
+    SELECT id, content, sealed, ring_key, wrapped
+      FROM referral LEFT JOIN data_key ON data_key.referral_id = referral.id
+     WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+
+# Its agency is not to blame: it counts as no failure, or a key that is missing for a day would end the dispatch.
+_SET_ASIDE = text("""
+    UPDATE dispatch
+       SET due_delivery_at = now() + make_interval(secs => CAST(:seconds AS double precision)),
+           last_failure = 'its content cannot be opened'
+     WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+
+_Due = Row[tuple[UUID, UUID]]
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:  # the fields are in the order of what a claim returns
-    """One claimed dispatch, with its referral's content. `priority` is the queue order; times are UTC.
+class HandOver:  # after `content`, the fields are in the order of what a lease returns
+    """One leased dispatch, with its referral's content, opened. `priority` is the queue order; times are UTC.
 
-    `failures` counts this hand-over already. For a notice `content` is empty. `chases` counts the reminders so far;
-    `seen` says that its agency has seen it.
+    `failures` counts this hand-over already. For a notice `content` is empty, and nothing is opened. `chases` counts
+    the reminders so far; `seen` says that its agency has seen it.
     """
 
+    content: bytes
     id: UUID
     agency: str
     round: int
@@ -94,14 +114,13 @@ class HandOver:  # the fields are in the order of what a claim returns
     referral_id: UUID
     reference: str
     originator: str
-    content: bytes
     chases: int = 0
     seen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Up to `most` dispatches to an agency may be claimed now, of the priorities from `first` to `last`."""
+    """Up to `most` dispatches to an agency may be leased now, of the priorities from `first` to `last`."""
 
     agency: str
     most: int
@@ -112,29 +131,48 @@ class Slot:
 async def hand_over(connection: Connection, actor: Actor, slots: Sequence[Slot], limit: int) -> list[HandOver]:
     """Lease up to `limit` due dispatches within these slots to adapters that answer, urgent ones first.
 
-    They are delivered with that, and the disclosure is logged: commit before anything leaves.
+    They are delivered with that, and the disclosure is logged: commit before anything leaves. What cannot be opened is
+    put off, and not disclosed.
     """
-    return await _taken(connection, _HAND_OVER, slots, limit, actor.parameters())
+    due = await _due(connection, slots, limit)
+    if not due:
+        return []
+    contents = await _contents(connection, {row.referral_id for row in due})
+    if aside := [row.id for row in due if row.referral_id not in contents]:
+        await connection.execute(_SET_ASIDE, {"ids": aside, "seconds": RETRY_UNOPENABLE_SECONDS})
+    ids = [row.id for row in due if row.referral_id in contents]
+    rows = await connection.execute(_HAND_OVER, {"ids": ids, "lease": LEASE_SECONDS, **actor.parameters()})
+    return [HandOver(contents[row.referral_id], *row) for row in rows]
 
 
 async def lease(connection: Connection, slots: Sequence[Slot], limit: int) -> list[HandOver]:
     """The same for notices, which disclose nothing: without content, and nothing is delivered."""
-    return await _taken(connection, _LEASE, slots, limit, {})
+    due = await _due(connection, slots, limit)
+    if not due:
+        return []
+    rows = await connection.execute(_LEASE, {"ids": [row.id for row in due], "lease": LEASE_SECONDS})
+    return [HandOver(b"", *row) for row in rows]
 
 
-async def _taken(
-    connection: Connection, statement: TextClause, slots: Sequence[Slot], limit: int, further: dict[str, Any]
-) -> list[HandOver]:
+async def _due(connection: Connection, slots: Sequence[Slot], limit: int) -> Sequence[_Due]:
+    """What is due within these slots, locked."""
     slots = [slot for slot in slots if slot.most > 0]
     if not slots or limit <= 0:
         return []
     parameters = {
-        "lease": LEASE_SECONDS,
         "agencies": [slot.agency for slot in slots],
         "firsts": [slot.first for slot in slots],
         "lasts": [slot.last for slot in slots],
         "most": [min(slot.most, limit) for slot in slots],
         "limit": limit,
-        **further,
     }
-    return [HandOver(*row) for row in await connection.execute(statement, parameters)]
+    return (await connection.execute(_DUE, parameters)).all()
+
+
+async def _contents(connection: Connection, referral_ids: Collection[UUID]) -> dict[UUID, bytes]:
+    """The contents of those of these referrals that open; the others are told of in the log."""
+    opener, opened = Opener(connection), {}
+    for row in await connection.execute(_CONTENTS, {"ids": list(referral_ids)}):
+        with contextlib.suppress(Unopenable):
+            opened[row.id] = opener.referral(row.id, row)
+    return opened

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from app.audit.record import Actor, Event, Operation, record
 from app.db import Connection
 from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.states import HeldBecause
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ _OPEN = text("""
            SET open_dispatches = open_dispatches + counted.number, updated_at = now(),
                -- Held with dispatches, it stays held until it is released; held for want of any, it goes on now.
                state = CASE WHEN state = 'held' AND open_dispatches > 0 THEN 'held' ELSE 'in_progress' END,
-               reason = CASE WHEN state = 'held' AND open_dispatches > 0 THEN reason END
+               reason = CASE WHEN state = 'held' AND open_dispatches > 0 THEN reason END,
+               sealed_reason = CASE WHEN state = 'held' AND open_dispatches > 0 THEN sealed_reason END,
+               held_because = CASE WHEN state = 'held' AND open_dispatches > 0 THEN held_because END
           FROM counted WHERE referral.id = counted.referral_id
     )
     INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, detail)
@@ -77,7 +80,7 @@ _OPEN = text("""
 """)
 
 _HOLD = text("""
-    UPDATE referral SET state = 'held', reason = :reason, updated_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))
+    UPDATE referral SET state = 'held', held_because = :because, updated_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
@@ -96,20 +99,19 @@ async def open_dispatches(
 
 async def hold_without_addressee(connection: Connection, actor: Actor, referral_ids: Sequence[UUID]) -> None:
     """Hold accepted referrals (locked by the caller) for which nobody is to be asked: a co-ordinator must decide."""
-    reason = "No addressee was named and the routing matrix chooses none."
-    await _hold(connection, actor, referral_ids, reason, "no_addressee")
+    await _hold(connection, actor, referral_ids, HeldBecause.NO_ADDRESSEE)
 
 
 async def hold_unsent(connection: Connection, actor: Actor, referral_ids: Sequence[UUID]) -> None:
     """Hold accepted referrals (locked by the caller) whose fan-out fails again and again."""
-    reason = "It could not be sent out. Release it to try again, or reject it."
-    await _hold(connection, actor, referral_ids, reason, "not_sent_out")
+    await _hold(connection, actor, referral_ids, HeldBecause.NOT_SENT_OUT)
 
 
-async def _hold(connection: Connection, actor: Actor, referral_ids: Sequence[UUID], reason: str, because: str) -> None:
+async def _hold(connection: Connection, actor: Actor, referral_ids: Sequence[UUID], because: HeldBecause) -> None:
+    """Our own reason is a code: fan-out opens and seals nothing."""
     if not referral_ids:
         return
-    await connection.execute(_HOLD, {"ids": list(referral_ids), "reason": reason})
+    await connection.execute(_HOLD, {"ids": list(referral_ids), "because": because.value})
     await record(
         connection,
         actor,

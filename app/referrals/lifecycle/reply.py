@@ -8,6 +8,8 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor, Event, Operation, record
+from app.crypto.sealing import Place
+from app.crypto.vault import data_key
 from app.db import Connection
 from app.referrals.lifecycle.notify import inboxes_changed
 from app.referrals.states import FINAL, DispatchState
@@ -20,8 +22,8 @@ _LOCK = text("""
 """)
 
 _STORE = text("""
-    INSERT INTO message (id, dispatch_id, referral_id, sender, content, sent_by)
-    VALUES (:message_id, :id, :referral_id, :sender, :content, :sent_by)
+    INSERT INTO message (id, dispatch_id, referral_id, sender, content, sealed, sent_by)
+    VALUES (:message_id, :id, :referral_id, :sender, :content, true, :sent_by)
 """)
 
 _RETURN = text("""
@@ -54,14 +56,16 @@ async def reply(connection: Connection, actor: Actor, referral_id: UUID, dispatc
     row = (await connection.execute(_LOCK, {"id": dispatch_id, "referral_id": referral_id})).one_or_none()
     if row is None or row.state in FINAL or row.state == DispatchState.HELD:
         return False
+    message_id = uuid7()
+    key = await data_key(connection, referral_id)
     await connection.execute(
         _STORE,
         {
-            "message_id": uuid7(),
+            "message_id": message_id,
             "id": dispatch_id,
             "referral_id": referral_id,
             "sender": actor.party,
-            "content": content,
+            "content": key.seal(Place("message", "content", message_id), content),
             "sent_by": actor.name,
         },
     )
