@@ -14,6 +14,7 @@ class Purpose(StrEnum):
     SESSION = "gain session 1"
     WEBHOOK = "gain webhook 1"
     WEBHOOK_ED25519 = "gain webhook ed25519 1"
+    CHECKPOINT = "gain checkpoint ed25519 1"
 
 
 class Keys:

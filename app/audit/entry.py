@@ -1,0 +1,78 @@
+"""Canonical entries: an event in the form of RFC 8785, which is what the tree holds a hash of. Pure.
+
+An entry holds who, what, when and codes. What may be personal data (a stated purpose, a person's reason) enters only as
+a commitment: a hash under a random salt that is kept beside. Who deletes the salt leaves every proof as it was, and a
+hash from which nothing can be guessed.
+"""
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+import rfc8785
+
+from app.audit.tree import leaf_hash
+from app.crypto.sameness import canonical
+
+SALT_BYTES = 32
+
+COLUMNS = """
+    audit_event.id, to_char(audit_event.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at,
+    audit_event.operation, audit_event.action, audit_event.party, audit_event.actor, audit_event.request_id,
+    audit_event.referral_id::text AS referral_id, audit_event.dispatch_id::text AS dispatch_id,
+    audit_event.recipients, audit_event.detail::text AS detail, audit_event.commitments::text AS commitments
+"""
+"""The columns of an event, as `document` takes them. They are text, so that every reader gets the same."""
+
+_FIELDS = ("action", "actor", "at", "dispatch_id", "id", "operation", "party", "recipients", "referral_id", "request_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """Personal data of one event: `commitments` go into the entry, `salt` beside it, the values nowhere in the log."""
+
+    salt: bytes
+    commitments: Mapping[str, str]
+
+
+def commit(values: Mapping[str, str], salt: bytes | None = None) -> Private:
+    """Commit to values by the names of their fields, under one salt for the event (a new one unless given)."""
+    salt = salt or secrets.token_bytes(SALT_BYTES)
+    return Private(salt, {field: commitment(salt_of(salt, field), value) for field, value in values.items()})
+
+
+def salt_of(salt: bytes, field: str) -> bytes:
+    """The salt of one field: to show it opens that field alone, and helps to guess no other of the same event."""
+    return hmac.digest(salt, field.encode(), sha256)
+
+
+def commitment(field_salt: bytes, value: str) -> str:
+    """The commitment to a value, 64 hexadecimal digits."""
+    return hmac.digest(field_salt, value.encode(), sha256).hex()
+
+
+def document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of a row of `COLUMNS`: every field, null where the event has none."""
+    found: dict[str, Any] = {field: row[field] for field in _FIELDS}
+    for field in ("detail", "commitments"):
+        text = row[field]
+        found[field] = orjson.loads(text) if text else None
+    return found
+
+
+def encoded(row: Mapping[str, Any]) -> bytes:
+    """The canonical JSON of such a row's entry."""
+    try:
+        return canonical(document(row))
+    except rfc8785.CanonicalizationError:
+        # A number no two readers agree on: no code of ours writes one, and one that is there must not stop the log.
+        return canonical({**document({**row, "detail": None}), "detail": row["detail"]})
+
+
+def hashed(row: Mapping[str, Any]) -> bytes:
+    """The leaf hash of such a row's entry."""
+    return leaf_hash(encoded(row))
