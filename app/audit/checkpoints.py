@@ -19,7 +19,12 @@ _STORE = text("""
     ON CONFLICT (size) DO NOTHING RETURNING at
 """)
 _LATEST = text("SELECT size, at, note FROM audit_checkpoint ORDER BY size DESC LIMIT 1")
-_AGE = text("SELECT extract(epoch FROM clock_timestamp() - max(at)) FROM audit_checkpoint")
+_DUE = text("""
+    SELECT coalesce(size > last.last_size AND last.at < clock_timestamp() - make_interval(secs => :seconds), true)
+      FROM audit_head LEFT JOIN LATERAL (
+           SELECT size AS last_size, at FROM audit_checkpoint ORDER BY audit_checkpoint.size DESC LIMIT 1
+           ) AS last ON true
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,9 @@ async def latest(connection: Connection) -> Signed | None:
     return None if row is None else Signed(row.size, row.at, row.note)
 
 
-async def age(connection: Connection) -> float | None:
-    """Seconds since the last checkpoint was signed, None before the first."""
-    found = await connection.scalar(_AGE)
-    return None if found is None else float(found)
+async def is_due(connection: Connection, seconds: float) -> bool:
+    """Whether the log has grown since the last checkpoint and that is so many seconds old, or there is none."""
+    return bool(await connection.scalar(_DUE, {"seconds": seconds}))
 
 
 def append(file: Path, signed: Signed) -> None:

@@ -28,7 +28,18 @@ COLUMNS = """
 """
 """The columns of an event, as `document` takes them. They are text, so that every reader gets the same."""
 
-_FIELDS = ("action", "actor", "at", "dispatch_id", "id", "operation", "party", "recipients", "referral_id", "request_id")
+_FIELDS = (
+    "action",
+    "actor",
+    "at",
+    "dispatch_id",
+    "id",
+    "operation",
+    "party",
+    "recipients",
+    "referral_id",
+    "request_id",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,7 @@ def commitment(field_salt: bytes, value: str) -> str:
     return hmac.digest(field_salt, value.encode(), sha256).hex()
 
 
-def document(row: Mapping[str, Any]) -> dict[str, Any]:
+def document(row: Mapping[Any, Any]) -> dict[str, Any]:
     """An entry of a row of `COLUMNS`: every field, null where the event has none."""
     found: dict[str, Any] = {field: row[field] for field in _FIELDS}
     for field in ("detail", "commitments"):
@@ -64,7 +75,7 @@ def document(row: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def encoded(row: Mapping[str, Any]) -> bytes:
+def encoded(row: Mapping[Any, Any]) -> bytes:
     """The canonical JSON of such a row's entry."""
     try:
         return canonical(document(row))
@@ -73,6 +84,6 @@ def encoded(row: Mapping[str, Any]) -> bytes:
         return canonical({**document({**row, "detail": None}), "detail": row["detail"]})
 
 
-def hashed(row: Mapping[str, Any]) -> bytes:
+def hashed(row: Mapping[Any, Any]) -> bytes:
     """The leaf hash of such a row's entry."""
     return leaf_hash(encoded(row))

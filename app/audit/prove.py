@@ -12,10 +12,10 @@ _LEAVES = text("""
       JOIN audit_entry ON sequence >= start AND sequence < stop
 """)
 _NODES = text("""
-    SELECT level, index, hash
+    SELECT level, place, hash
       FROM unnest(CAST(:levels AS smallint[]), CAST(:starts AS bigint[]), CAST(:ends AS bigint[]))
            AS part (wanted, start, stop)
-      JOIN audit_node ON level = wanted AND index >= start AND index < stop
+      JOIN audit_node ON level = wanted AND place >= start AND place < stop
 """)
 _SIZE = text("SELECT size FROM audit_head")
 
@@ -58,5 +58,5 @@ async def roots(connection: Connection, spans: Sequence[Span]) -> list[bytes]:
             "starts": [start for _, (start, _) in nodes],
             "ends": [end for _, (_, end) in nodes],
         }
-        stored |= {Node(row.level, row.index): row.hash for row in await connection.execute(_NODES, parameters)}
+        stored |= {Node(row.level, row.place): row.hash for row in await connection.execute(_NODES, parameters)}
     return span_roots(spans, stored)

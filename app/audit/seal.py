@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, TextClause, text
 
 from app.audit import gaps
 from app.audit.entry import COLUMNS, hashed
@@ -45,17 +45,18 @@ _LATE = text(f"""
 """)  # noqa: S608
 _ENTRIES = text("""
     INSERT INTO audit_entry (sequence, event_id, leaf)
-    SELECT CAST(:size AS bigint) + place - 1, event_id, leaf
-      FROM unnest(CAST(:events AS bigint[]), CAST(:leaves AS bytea[])) WITH ORDINALITY AS sealed (event_id, leaf, place)
+    SELECT CAST(:size AS bigint) + number - 1, event_id, leaf
+      FROM unnest(CAST(:events AS bigint[]), CAST(:leaves AS bytea[]))
+           WITH ORDINALITY AS sealed (event_id, leaf, number)
 """)
 _NODES = text("""
-    INSERT INTO audit_node (level, index, hash)
-    SELECT * FROM unnest(CAST(:levels AS smallint[]), CAST(:indexes AS bigint[]), CAST(:hashes AS bytea[]))
+    INSERT INTO audit_node (level, place, hash)
+    SELECT * FROM unnest(CAST(:levels AS smallint[]), CAST(:places AS bigint[]), CAST(:hashes AS bytea[]))
 """)
 _MOVE = text("""
     UPDATE audit_head
-       SET size = :size, frontier = :frontier, sealed_to = :sealed_to, holes = CAST(CAST(:holes AS text) AS int8multirange),
-           closing = :closing, lockers = CAST(:lockers AS text[])
+       SET size = :size, frontier = :frontier, sealed_to = :sealed_to,
+           holes = CAST(CAST(:holes AS text) AS int8multirange), closing = :closing, lockers = CAST(:lockers AS text[])
 """)
 
 
@@ -86,7 +87,9 @@ async def seal(connection: Connection, batch: int = BATCH) -> int | None:
     # In this order: whoever was given an id up to `given_out` is among `holding`, or its commit is visible after that.
     given_out = await connection.scalar(_GIVEN_OUT) or 0
     head = await _head(connection)
-    late = await _rows(connection, _LATE, {"holes": gaps.written(head.holes), "limit": batch}) if head.holes else []
+    late: Sequence[RowMapping] = []
+    if head.holes:
+        late = await _rows(connection, _LATE, {"holes": gaps.written(head.holes), "limit": batch})
     new = await _rows(
         connection, _NEW, {"sealed_to": head.sealed_to, "given_out": given_out, "limit": batch - len(late)}
     )
@@ -128,13 +131,11 @@ async def _head(connection: Connection) -> _Head:
     )
 
 
-async def _rows(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [row._mapping for row in await connection.execute(statement, parameters)]
+async def _rows(connection: Connection, statement: TextClause, parameters: Mapping[str, Any]) -> Sequence[RowMapping]:
+    return list((await connection.execute(statement, parameters)).mappings())
 
 
-async def _store(
-    connection: Connection, size: int, frontier: Frontier, rows: Sequence[Mapping[str, Any]]
-) -> None:
+async def _store(connection: Connection, size: int, frontier: Frontier, rows: Sequence[RowMapping]) -> None:
     """Append the rows to the tree and write their entries, and the nodes they complete."""
     if not rows:
         return
@@ -146,7 +147,7 @@ async def _store(
             _NODES,
             {
                 "levels": [node.level for node, _ in tiles],
-                "indexes": [node.index for node, _ in tiles],
+                "places": [node.place for node, _ in tiles],
                 "hashes": [known for _, known in tiles],
             },
         )

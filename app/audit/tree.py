@@ -25,7 +25,7 @@ class Node(NamedTuple):
     """A complete subtree's place."""
 
     level: int
-    index: int
+    place: int
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -206,7 +206,7 @@ def verify_consistency(first: int, second: int, first_root: bytes, second_root: 
 def stored_below(node: Node) -> tuple[int, Span]:
     """The stored level from which a node's hash is made, and its children's places there (one: itself)."""
     height = node.level % TILE_LEVELS
-    return node.level - height, (node.index << height, (node.index + 1) << height)
+    return node.level - height, (node.place << height, (node.place + 1) << height)
 
 
 def span_roots(spans: Sequence[Span], stored: Mapping[Node, bytes]) -> list[bytes]:

@@ -42,9 +42,9 @@ def _tables() -> None:
     op.create_table(
         "audit_node",
         sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("place", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("level", "index", name=op.f("pk_audit_node")),
+        sa.PrimaryKeyConstraint("level", "place", name=op.f("pk_audit_node")),
     )
     op.create_table(
         "audit_head",

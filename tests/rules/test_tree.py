@@ -153,7 +153,8 @@ def test_a_log_sealed_in_any_batches_is_the_same_log(size: int, data: st.DataObj
     tiles += second.extend(leaves[cut:])
     assert second.root() == by_definition(leaves)
     assert tiles == [
-        (Node(TILE_LEVELS, index), by_definition(leaves[index * 256 : index * 256 + 256])) for index in range(size // 256)
+        (Node(TILE_LEVELS, index), by_definition(leaves[index * 256 : index * 256 + 256]))
+        for index in range(size // 256)
     ]
 
 

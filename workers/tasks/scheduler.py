@@ -24,6 +24,7 @@ from app.settings import Settings
 from workers.channels import Channels, Reached
 from workers.process import PUMP_SECONDS
 from workers.pump import Pump
+from workers.tasks.seal import Sealing
 from workers.wake import CeleryWake
 
 log = logger()
@@ -53,9 +54,19 @@ class Scheduler:
         self._alone = False
         self._ticks = 0
         self._timekeeper = Timekeeper()
+        self._sealing = Sealing(configuration, self._database)
 
     async def run(self) -> None:
-        """Lead when nobody else does, and tick, until cancelled. A database that is away is waited for."""
+        """Lead when nobody else does, and tick, until cancelled; beside that, seal the log."""
+        sealing = asyncio.create_task(self._sealing.run())
+        try:
+            await self._lead()
+        finally:
+            sealing.cancel()
+            await asyncio.wait([sealing])
+
+    async def _lead(self) -> None:
+        """Tick while nobody else leads. A database that is away is waited for."""
         while True:
             try:
                 async with self._leading() as lock:
@@ -147,6 +158,7 @@ class Scheduler:
         if self._working is not None:
             self._working.cancel()
             await asyncio.wait([self._working])
+        await self._sealing.finish()
         await self._channels.close()
         await self._database.close()
 
