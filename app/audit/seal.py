@@ -16,7 +16,7 @@ from sqlalchemy import RowMapping, TextClause, text
 from app.audit import gaps
 from app.audit.entry import COLUMNS, hashed
 from app.audit.tree import Frontier
-from app.db import Connection
+from app.db import Connection, Database
 
 BATCH = 5_000
 """Entries a transaction seals: a fifth of a second's work at most, so that the lock is soon free."""
@@ -101,6 +101,15 @@ async def seal(connection: Connection, batch: int = BATCH) -> int | None:
     if late or new or moved != _state(head):
         await connection.execute(_MOVE, {"size": frontier.size, "frontier": frontier.pack(), **moved})
     return len(late) + len(new)
+
+
+async def seal_all(database: Database) -> bool:
+    """Seal all there is, a transaction a batch; False where somebody else is sealing. Raises `NoHead`."""
+    while True:
+        async with database.transaction() as connection:
+            sealed = await seal(connection)
+        if sealed != BATCH:
+            return sealed is not None
 
 
 def _state(head: _Head) -> dict[str, Any]:

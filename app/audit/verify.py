@@ -91,14 +91,15 @@ async def verify(
 ) -> Verified:
     """Verify the log in the caller's transaction, which must be REPEATABLE READ. Raises `Tampered`.
 
-    `keys` are those that may have signed checkpoints, `file` one of checkpoints; `progress` is told the size so far.
+    `keys` are those that may have signed checkpoints, `file` one of checkpoints that is there; `progress` is told the
+    size so far.
     """
     head = (await connection.execute(_HEAD)).one_or_none()
     if head is None:
         raise Tampered(None, "the row that says how far the log is sealed is gone (audit_head)")
     unordered: list[Promise] = []
     sources = [Source(stored(connection, keys))]
-    if file is not None and file.exists():
+    if file is not None:
         sources.append(Source(in_file(file, keys, unordered)))
     walk = _Pass(connection, sources)
     try:

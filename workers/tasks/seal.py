@@ -9,7 +9,7 @@ import contextlib
 from app.audit import checkpoints
 from app.audit.checkpoints import Signed
 from app.audit.note import Signer
-from app.audit.seal import BATCH, seal
+from app.audit.seal import seal_all
 from app.crypto.keys import Keys
 from app.db import Database, is_away
 from app.logs import logger
@@ -59,8 +59,7 @@ class Sealing:
 
     async def round(self, every: float = CHECKPOINT_SECONDS) -> None:
         """Seal all there is; sign it where the last checkpoint is `every` seconds old."""
-        while await self._seal() == BATCH:
-            pass
+        await seal_all(self._database)
         async with self._database.transaction() as connection:
             if self._rounds % _BEAT_ROUNDS == 0:
                 await beat(connection, Beating.SEALER)
@@ -70,10 +69,6 @@ class Sealing:
         self._rounds += 1
         if signed is not None:
             await self._publish(signed)
-
-    async def _seal(self) -> int | None:
-        async with self._database.transaction() as connection:
-            return await seal(connection)
 
     async def _publish(self, signed: Signed) -> None:
         """Append the checkpoint to the file; tell the witness beside the rounds, which no slow witness may hold up."""
