@@ -66,24 +66,26 @@ def commitment(field_salt: bytes, value: str) -> str:
     return hmac.digest(field_salt, value.encode(), sha256).hex()
 
 
-def document(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """An entry of a row of `COLUMNS`: every field, null where the event has none."""
+def document(row: Mapping[Any, Any], sequence: int) -> dict[str, Any]:
+    """The entry at a place of the log, of a row of `COLUMNS`: every field, null where the event has none."""
     found: dict[str, Any] = {field: row[field] for field in _FIELDS}
     for field in ("detail", "commitments"):
         text = row[field]
         found[field] = orjson.loads(text) if text else None
+    # An entry knows its place, so that one moved to another is told from its own hash.
+    found["sequence"] = sequence
     return found
 
 
-def encoded(row: Mapping[Any, Any]) -> bytes:
-    """The canonical JSON of such a row's entry."""
+def encoded(row: Mapping[Any, Any], sequence: int) -> bytes:
+    """The canonical JSON of such an entry."""
     try:
-        return canonical(document(row))
+        return canonical(document(row, sequence))
     except rfc8785.CanonicalizationError:
         # A number no two readers agree on: no code of ours writes one, and one that is there must not stop the log.
-        return canonical({**document({**row, "detail": None}), "detail": row["detail"]})
+        return canonical({**document({**row, "detail": None}, sequence), "detail": row["detail"]})
 
 
-def hashed(row: Mapping[Any, Any]) -> bytes:
-    """The leaf hash of such a row's entry."""
-    return leaf_hash(encoded(row))
+def hashed(row: Mapping[Any, Any], sequence: int) -> bytes:
+    """The leaf hash of such an entry."""
+    return leaf_hash(encoded(row, sequence))

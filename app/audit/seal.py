@@ -148,7 +148,7 @@ async def _store(connection: Connection, size: int, frontier: Frontier, rows: Se
     """Append the rows to the tree and write their entries, and the nodes they complete."""
     if not rows:
         return
-    leaves = [hashed(row) for row in rows]
+    leaves = [hashed(row, sequence) for sequence, row in enumerate(rows, size)]
     tiles = frontier.extend(leaves)
     await connection.execute(_ENTRIES, {"size": size, "events": [row["id"] for row in rows], "leaves": leaves})
     if tiles:

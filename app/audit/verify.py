@@ -141,8 +141,8 @@ def _fault(walk: _Pass, row: Row[tuple[object, ...]], expected: int, pruned: int
         walk.missing = (walk.missing[0] if walk.missing else expected, expected)
         walk.gone += 1
         return None
-    if hashed(row._mapping) != row.leaf:
-        return Tampered(expected, f"its event (id {row.event_id}) is not the one that was sealed")
+    if hashed(row._mapping, expected) != row.leaf:
+        return Tampered(expected, f"its event (id {row.event_id}) is not the one that was sealed here")
     if row.action == PRUNED:
         walk.pruned_to = max(walk.pruned_to, _pruned_to(row.detail))
     return None

@@ -75,7 +75,7 @@ def _leaf(line: dict[str, Any]) -> tuple[int, bytes, bool]:
         known = leaf_hash(canonical(entry))
     except rfc8785.CanonicalizationError:
         known = b""
-    if known != leaf:
+    if known != leaf or entry.get("sequence") != sequence:
         raise ExportRefused(f"entry {sequence}: it is not the one that was sealed")
     return sequence, leaf, False
 
