@@ -5,6 +5,8 @@ asking for one is not logged; a page of entries is.
 """
 
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -17,11 +19,14 @@ from app.audit import checkpoints, prove, read, witness
 from app.audit.note import Checkpoint
 from app.audit.record import Event, Operation, record
 from app.db import Connection
-from app.errors import INVALID_PARAMETER, NOT_FOUND, Problem
+from app.errors import INVALID_PARAMETER, NOT_FOUND, UNAVAILABLE, Problem
+from app.logs import logger
 from app.settings import Settings
 from app.web.database import Transaction
 from app.web.docs import refusals
 from app.web.json import json_response
+
+log = logger()
 
 router = APIRouter(route_class=AccessRoute, prefix="/v1/audit", tags=["auditors"])
 
@@ -148,13 +153,15 @@ async def read_inclusion(entry: Count, connection: Transaction, size: Count | No
     await _sealed(connection, "size", size)
     if leaf is None:
         raise Problem(NOT_FOUND, f"The first {size} entries hold none of this number.")
-    path = await prove.inclusion(connection, entry, size)
+    with _needing_hashes():
+        root = await prove.root(connection, size)
+        path = await prove.inclusion(connection, entry, size)
     return json_response(
         {
             "entry": entry,
             "size": size,
             "leaf_hash": _base64(leaf),
-            "root": _base64(await prove.root(connection, size)),
+            "root": _base64(root),
             "path": [_base64(step) for step in path],
         }
     )
@@ -176,16 +183,28 @@ async def read_consistency(
     if first > second:
         raise _refused("from", "at most `to`")
     await _sealed(connection, "to", second)
-    path = await prove.consistency(connection, first, second)
+    with _needing_hashes():
+        roots = [await prove.root(connection, size) for size in (first, second)]
+        path = await prove.consistency(connection, first, second)
     return json_response(
         {
             "from": first,
             "to": second,
-            "from_root": _base64(await prove.root(connection, first)),
-            "to_root": _base64(await prove.root(connection, second)),
+            "from_root": _base64(roots[0]),
+            "to_root": _base64(roots[1]),
             "path": [_base64(step) for step in path],
         }
     )
+
+
+@contextmanager
+def _needing_hashes() -> Iterator[None]:
+    """Refuse (503) where what is stored of the tree has holes: somebody has tampered with it."""
+    try:
+        yield
+    except KeyError:
+        log.error("stored hashes of the audit tree are missing: run `gain audit verify`")
+        raise Problem(UNAVAILABLE, "Stored hashes are missing: tell the operator to run `gain audit verify`.") from None
 
 
 async def _sealed(connection: Connection, name: str, size: int) -> None:
