@@ -21,7 +21,7 @@ _BOUNDARY = text("""
 _DECLARE = text("UPDATE audit_head SET pruned = :to WHERE pruned < :to RETURNING pruned")
 _SEALED = text("""
     SELECT EXISTS (SELECT FROM audit_entry JOIN audit_event ON audit_event.id = event_id
-                    WHERE action = :action AND detail ->> 'to' = CAST(:to AS text))
+                    WHERE action = :action AND CAST(detail -> 'to' AS bigint) = (SELECT pruned FROM audit_head))
 """)
 _ALLOW = text("SELECT set_config('gain.pruning', 'on', true)")
 _DELETE = text("""
@@ -50,9 +50,11 @@ async def declare(connection: Connection, actor: Actor, to: int, before: datetim
     return True
 
 
-async def is_sealed(connection: Connection, to: int) -> bool:
-    """Whether the log's entries tell of pruning up to `to`."""
-    return bool(await connection.scalar(_SEALED, {"action": PRUNED, "to": to}))
+async def is_sealed(connection: Connection) -> bool:
+    """Whether the log's entries tell of all the pruning that the head allows; so it is where it allows none."""
+    if not await connection.scalar(_PRUNED):
+        return True
+    return bool(await connection.scalar(_SEALED, {"action": PRUNED}))
 
 
 async def delete(connection: Connection, start: int) -> tuple[int, int | None]:

@@ -113,9 +113,9 @@ def prune_log(data_dir: Path, before: datetime | None, reason: str, *, dry_run: 
             to = await prune.boundary(connection, moment)
             if dry_run:
                 return to
-            declared = await prune.declare(connection, operator(), to, moment, reason)
-        if declared:
-            await _seal_and_sign(database, settings, data_dir, signer, lambda c: prune.is_sealed(c, to))
+            await prune.declare(connection, operator(), to, moment, reason)
+        # Also where it was declared before: a run that was killed may not have come this far.
+        await _seal_and_sign(database, settings, data_dir, signer, prune.is_sealed)
         return await _delete(database, say)
 
     return _with_log(data_dir, work)
