@@ -7,16 +7,15 @@ hash from which nothing can be guessed.
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import orjson
-import rfc8785
 
 from app.audit.tree import leaf_hash
-from app.crypto.sameness import canonical
+from app.crypto.sameness import canonical, has_only_text_and_small_integers
 
 SALT_BYTES = 32
 
@@ -26,19 +25,11 @@ COLUMNS = """
     audit_event.referral_id::text AS referral_id, audit_event.dispatch_id::text AS dispatch_id,
     audit_event.recipients, audit_event.detail::text AS detail, audit_event.commitments::text AS commitments
 """
-"""The columns of an event, as `document` takes them. They are text, so that every reader gets the same."""
+"""The columns of an event, in the order `document` takes them. They are text, so that every reader gets the same."""
 
 _FIELDS = (
-    "action",
-    "actor",
-    "at",
-    "dispatch_id",
-    "id",
-    "operation",
-    "party",
-    "recipients",
-    "referral_id",
-    "request_id",
+    *("id", "at", "operation", "action", "party", "actor", "request_id", "referral_id", "dispatch_id", "recipients"),
+    *("detail", "commitments"),
 )
 
 
@@ -66,26 +57,34 @@ def commitment(field_salt: bytes, value: str) -> str:
     return hmac.digest(field_salt, value.encode(), sha256).hex()
 
 
-def document(row: Mapping[Any, Any], sequence: int) -> dict[str, Any]:
+def document(columns: Iterable[Any], sequence: int) -> dict[str, Any]:
     """The entry at a place of the log, of a row of `COLUMNS`: every field, null where the event has none."""
-    found: dict[str, Any] = {field: row[field] for field in _FIELDS}
+    found: dict[str, Any] = dict(zip(_FIELDS, columns, strict=True))
     for field in ("detail", "commitments"):
-        text = row[field]
-        found[field] = orjson.loads(text) if text else None
+        if found[field] is not None:
+            found[field] = _exact(found[field])
     # An entry knows its place, so that one moved to another is told from its own hash.
     found["sequence"] = sequence
     return found
 
 
-def encoded(row: Mapping[Any, Any], sequence: int) -> bytes:
+def _exact(text: str) -> Any:
+    """The value of a JSON text; the text itself where a number in it would not be the same to every reader.
+
+    No code of ours writes such a number. One that is there must neither stop the log nor be changed unseen.
+    """
+    value = orjson.loads(text)
+    return value if has_only_text_and_small_integers(value) else text
+
+
+def encoded(columns: Iterable[Any], sequence: int) -> bytes:
     """The canonical JSON of such an entry."""
-    try:
-        return canonical(document(row, sequence))
-    except rfc8785.CanonicalizationError:
-        # A number no two readers agree on: no code of ours writes one, and one that is there must not stop the log.
-        return canonical({**document({**row, "detail": None}, sequence), "detail": row["detail"]})
+    # All of it is text and small integers by now: in ASCII, sorted JSON is the canonical form already.
+    entry = document(columns, sequence)
+    written = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+    return written if written.isascii() else canonical(entry)
 
 
-def hashed(row: Mapping[Any, Any], sequence: int) -> bytes:
+def hashed(columns: Iterable[Any], sequence: int) -> bytes:
     """The leaf hash of such an entry."""
-    return leaf_hash(encoded(row, sequence))
+    return leaf_hash(encoded(columns, sequence))

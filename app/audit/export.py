@@ -73,7 +73,7 @@ async def lines(
     parameters = {"size": signed.size, "party": filters.party, "since": filters.since, "until": filters.until}
     result = await connection.stream(_ENTRIES, parameters, execution_options={"yield_per": _CHUNK})
     async for row in result:
-        entry = b"null" if row.id is None else encoded(row._mapping, row.sequence)
+        entry = b"null" if row.id is None else encoded(row[2:], row.sequence)
         proof = b""
         if filters.kind == SELECTION:
             path = await prove.inclusion(proving, row.sequence, signed.size)

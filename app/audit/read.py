@@ -23,7 +23,7 @@ async def page(connection: Connection, start: int, limit: int) -> list[dict[str,
         {
             "sequence": row.sequence,
             "leaf_hash": row.leaf,
-            "entry": None if row.id is None else document(row._mapping, row.sequence),
+            "entry": None if row.id is None else document(row[2:], row.sequence),
         }
         for row in rows
     ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, TextClause, text
+from sqlalchemy import Row, TextClause, text
 
 from app.audit import gaps
 from app.audit.entry import COLUMNS, hashed
@@ -20,6 +20,8 @@ from app.db import Connection, Database
 
 BATCH = 5_000
 """Entries a transaction seals: a fifth of a second's work at most, so that the lock is soon free."""
+
+_Row = Row[tuple[Any, ...]]
 
 LOCK = 0x4741494E_0006
 """Advisory lock of whoever seals; the number only has to be nobody else's."""
@@ -87,15 +89,15 @@ async def seal(connection: Connection, batch: int = BATCH) -> int | None:
     # In this order: whoever was given an id up to `given_out` is among `holding`, or its commit is visible after that.
     given_out = await connection.scalar(_GIVEN_OUT) or 0
     head = await _head(connection)
-    late: Sequence[RowMapping] = []
+    late: Sequence[_Row] = []
     if head.holes:
         late = await _rows(connection, _LATE, {"holes": gaps.written(head.holes), "limit": batch})
     new = await _rows(
         connection, _NEW, {"sealed_to": head.sealed_to, "given_out": given_out, "limit": batch - len(late)}
     )
     full = len(late) + len(new) == batch
-    sealed_to = (new[-1]["id"] if new else head.sealed_to) if full else max(given_out, head.sealed_to)
-    moved = _moved(head, sealed_to, [row["id"] for row in late], [row["id"] for row in new], all_seen=not full)
+    sealed_to = (new[-1].id if new else head.sealed_to) if full else max(given_out, head.sealed_to)
+    moved = _moved(head, sealed_to, [row.id for row in late], [row.id for row in new], all_seen=not full)
     frontier = Frontier.unpack(head.size, head.frontier)
     await _store(connection, head.size, frontier, [*late, *new])
     if late or new or moved != _state(head):
@@ -140,17 +142,17 @@ async def _head(connection: Connection) -> _Head:
     )
 
 
-async def _rows(connection: Connection, statement: TextClause, parameters: Mapping[str, Any]) -> Sequence[RowMapping]:
-    return list((await connection.execute(statement, parameters)).mappings())
+async def _rows(connection: Connection, statement: TextClause, parameters: Mapping[str, Any]) -> Sequence[_Row]:
+    return (await connection.execute(statement, parameters)).all()
 
 
-async def _store(connection: Connection, size: int, frontier: Frontier, rows: Sequence[RowMapping]) -> None:
+async def _store(connection: Connection, size: int, frontier: Frontier, rows: Sequence[_Row]) -> None:
     """Append the rows to the tree and write their entries, and the nodes they complete."""
     if not rows:
         return
     leaves = [hashed(row, sequence) for sequence, row in enumerate(rows, size)]
     tiles = frontier.extend(leaves)
-    await connection.execute(_ENTRIES, {"size": size, "events": [row["id"] for row in rows], "leaves": leaves})
+    await connection.execute(_ENTRIES, {"size": size, "events": [row.id for row in rows], "leaves": leaves})
     if tiles:
         await connection.execute(
             _NODES,

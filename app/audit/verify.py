@@ -22,6 +22,7 @@ PRUNED = "audit.pruned"
 """The action that says that content was pruned: `detail.to` is the first entry whose content was kept."""
 
 _CHUNK = 5_000
+_OWN_COLUMNS = 3  # of an entry, before those of its event
 
 # OFFSET 0 keeps the order of the walk: entry by entry, each event by its id. Any other plan sorts the log.
 _ENTRIES = text(f"""
@@ -141,7 +142,7 @@ def _fault(walk: _Pass, row: Row[tuple[object, ...]], expected: int, pruned: int
         walk.missing = (walk.missing[0] if walk.missing else expected, expected)
         walk.gone += 1
         return None
-    if hashed(row._mapping, expected) != row.leaf:
+    if hashed(row[_OWN_COLUMNS:], expected) != row.leaf:
         return Tampered(expected, f"its event (id {row.event_id}) is not the one that was sealed here")
     if row.action == PRUNED:
         walk.pruned_to = max(walk.pruned_to, _pruned_to(row.detail))

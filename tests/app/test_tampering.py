@@ -61,7 +61,7 @@ class Log:
 async def _rewrite(connection: Connection) -> None:
     statement = f"SELECT sequence, {COLUMNS} FROM audit_entry JOIN audit_event ON id = event_id ORDER BY sequence"
     found = (await connection.execute(text(statement))).all()
-    leaves = [hashed(row._mapping, number) for number, row in enumerate(found)]
+    leaves = [hashed(row[1:], number) for number, row in enumerate(found)]
     frontier = Frontier()
     tiles = frontier.extend(leaves)
     await connection.execute(text("DELETE FROM audit_entry"))
