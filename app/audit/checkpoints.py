@@ -20,7 +20,8 @@ _STORE = text("""
 """)
 _LATEST = text("SELECT size, at, note FROM audit_checkpoint ORDER BY size DESC LIMIT 1")
 _DUE = text("""
-    SELECT coalesce(size > last.last_size AND last.at < clock_timestamp() - make_interval(secs => :seconds), true)
+    SELECT coalesce(size > last_size AND (last_size = 0 OR at < clock_timestamp() - make_interval(secs => :seconds)),
+                    true)
       FROM audit_head LEFT JOIN LATERAL (
            SELECT size AS last_size, at FROM audit_checkpoint ORDER BY audit_checkpoint.size DESC LIMIT 1
            ) AS last ON true
@@ -58,7 +59,7 @@ async def latest(connection: Connection) -> Signed | None:
 
 
 async def is_due(connection: Connection, seconds: float) -> bool:
-    """Whether the log has grown since the last checkpoint and that is so many seconds old, or there is none."""
+    """Whether the log has grown since the last checkpoint and that is so many seconds old, or is of an empty log."""
     return bool(await connection.scalar(_DUE, {"seconds": seconds}))
 
 
