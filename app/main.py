@@ -14,6 +14,8 @@ from app.access.attempts import Attempts
 from app.access.keys import KeyChecker
 from app.access.policy import Action
 from app.access.routes import AccessRoute, authenticate, public, require_declarations
+from app.administration import log as audit_log
+from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
 from app.db import Database, is_away
@@ -79,6 +81,7 @@ DOORS = (
     messages.router,
     status_pages.router,
     sign_in.router,
+    audit_log.router,
     _metrics,
 )
 
@@ -129,6 +132,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.database = database
     app.state.keys = keys
     app.state.key_checker = KeyChecker(database, keys)
+    app.state.log_key = str(Signer.of(keys, configuration.log_origin).key)
     app.state.wake = wake
     app.state.directory = DirectoryCache()
     app.state.matrix = MatrixCache()

@@ -104,6 +104,24 @@ class Settings(BaseSettings):
     notices_per_minute: int = Field(
         default=600, ge=1, description="Pushed notices an agency gets a minute; urgent ones are not held back."
     )
+    log_origin: str = Field(
+        default="gain.invalid/audit",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\s+]+$",
+        description="Name of the audit log in its checkpoints, unique to this broker: an address without `https://`.",
+    )
+    checkpoint_file: Path | None = Field(
+        default=None,
+        description="File that signed checkpoints of the audit log are appended to, best on another machine's disk. "
+        "Empty: `checkpoints.jsonl` in the data directory, where there is one.",
+    )
+    witness_url: str = Field(
+        default="", description="Prefix of a witness (C2SP tlog-witness) that checkpoints are sent to. Empty: none."
+    )
+    audit_retention_days: int = Field(
+        default=0, ge=0, description="Days after which `gain audit prune` deletes entries' content; 0 keeps all."
+    )
     agency_in_flight: int = Field(default=20, ge=1, description="Calls that one process makes to one agency at once.")
     simulate: bool = Field(
         default=False, description="The simulated bodies answer. Off: every body works from its inbox."
@@ -140,6 +158,20 @@ class Settings(BaseSettings):
         if self.smtp_url.get_secret_value() and "@" not in self.email_from:
             raise SettingsError("GAIN_SMTP_URL is set: GAIN_EMAIL_FROM must be the address that notices come from.")
         return self
+
+    @model_validator(mode="after")
+    def _witness_is_an_address(self) -> Self:
+        """Raises `SettingsError` where checkpoints would be sent to what is no address."""
+        if self.witness_url and urlsplit(self.witness_url).scheme not in ("http", "https"):
+            raise SettingsError("GAIN_WITNESS_URL must begin with https:// (or http:// within a closed network).")
+        return self
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """The file that signed checkpoints are appended to; None where neither it nor a data directory is there."""
+        if self.checkpoint_file is not None:
+            return self.checkpoint_file
+        return self.data_dir / "checkpoints.jsonl" if self.data_dir.is_dir() else None
 
     @property
     def url(self) -> str:

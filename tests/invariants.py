@@ -1,16 +1,25 @@
 """What must hold in the database whatever happened (design, section 5), as queries that must find nothing."""
 
+import asyncio
 import json
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
+from app.audit.note import Signer
+from app.audit.seal import seal_all
+from app.audit.verify import Tampered, verify
+from app.crypto.keys import Keys
 from app.crypto.refusal import Unopenable
 from app.crypto.vault import Opener
-from app.db import Connection
+from app.db import Connection, Database
 from app.referrals.states import FINAL, OPEN
+from app.settings import Settings
+from tests.conftest import SECRET
 
 # ruff: noqa: S608  the statements are made of other statements, all of them here
 
@@ -248,3 +257,25 @@ def _opened(opener: Opener, row: Any) -> Any:
         return json.loads(opener.referral(row.id, row))
     except Unopenable:
         return None
+
+
+async def audit_tree_verifies(database: Database, secret: str = SECRET, file: Path | None = None) -> None:
+    """Raise `InvariantsBroken` where the log, once all of it is sealed, is not what was sealed and signed (I5).
+
+    `secret` is the master secret of the processes that signed, `file` their file of checkpoints. Nobody may be writing.
+    """
+    deadline = time.monotonic() + 30
+    while not await seal_all(database):
+        assert time.monotonic() < deadline, "somebody holds the sealer's lock"
+        await asyncio.sleep(0.05)
+    key = Signer.of(Keys(secret.encode()), Settings.model_fields["log_origin"].default).key
+    async with database.engine.connect() as connection:
+        await connection.execution_options(isolation_level="REPEATABLE READ")
+        async with connection.begin():
+            try:
+                found = await verify(connection, [key], file)
+            except Tampered as finding:
+                raise InvariantsBroken([f"I5 the tree verifies: {finding}"]) from finding
+            events = await connection.scalar(text("SELECT count(*) FROM audit_event"))
+    if found.size - found.pruned != events:
+        raise InvariantsBroken([f"I5 every event is sealed: {events} events, {found.size} entries"])

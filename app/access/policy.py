@@ -39,6 +39,8 @@ class Action(StrEnum):
     READ_QUEUES = "read_queues"
     SEE_STATUS_PAGE = "see_status_page"
     READ_METRICS = "read_metrics"
+    READ_LOG = "read_log"
+    CHECK_LOG = "check_log"
 
 
 _OVERSEERS = {Role.COORDINATOR: Relation.REGION, Role.NATIONAL: Relation.ALL}
@@ -54,6 +56,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.COORDINATE: _OVERSEERS,
     Action.READ_QUEUES: _OVERSEERS,
     Action.SEE_STATUS_PAGE: _OVERSEERS,
+    Action.READ_LOG: {Role.AUDITOR: Relation.ALL},
+    Action.CHECK_LOG: {Role.AUDITOR: Relation.ALL, Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_METRICS: {Role.ADMINISTRATOR: Relation.ALL, Role.NATIONAL: Relation.ALL},
 }
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import text
 
+from app.audit.entry import Private
 from app.db import Connection
 
 
@@ -38,7 +39,10 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One entry. `action` is what happened (`referral.cancelled`); `detail` holds codes and counts only."""
+    """One entry. `action` is what happened (`referral.cancelled`); `detail` holds codes and counts only.
+
+    `private` are commitments to what may be personal data (`app.audit.entry.commit`).
+    """
 
     operation: Operation
     action: str
@@ -46,6 +50,7 @@ class Event:
     dispatch_id: UUID | None = None
     recipients: Sequence[str] = ()
     detail: Mapping[str, Any] | None = None
+    private: Private | None = None
 
 
 _INSERT = text("""
@@ -58,11 +63,47 @@ _INSERT = text("""
      ORDER BY position
 """)
 
+_INSERT_PRIVATE = text("""
+    WITH logged AS (
+        INSERT INTO audit_event (party, actor, request_id, operation, action, referral_id, dispatch_id, recipients,
+                                 detail, commitments)
+        VALUES (:actor_party, :actor_name, :request_id, :operation, :action, CAST(:referral_id AS uuid),
+                CAST(:dispatch_id AS uuid), string_to_array(:recipients, ','), CAST(:detail AS jsonb),
+                CAST(:commitments AS jsonb))
+        RETURNING id
+    )
+    INSERT INTO audit_salt (event_id, salt) SELECT id, CAST(:salt AS bytea) FROM logged
+""")
+
 
 async def record(connection: Connection, actor: Actor, events: Sequence[Event]) -> None:
-    """Append the events, in order, in the caller's transaction."""
-    if not events:
-        return
+    """Append the events in the caller's transaction, in order (those with something private first)."""
+    for event in events:
+        if event.private is not None:
+            await _record_private(connection, actor, event, event.private)
+    plain = [event for event in events if event.private is None]
+    if plain:
+        await _record_plain(connection, actor, plain)
+
+
+async def _record_private(connection: Connection, actor: Actor, event: Event, private: Private) -> None:
+    await connection.execute(
+        _INSERT_PRIVATE,
+        {
+            **actor.parameters(),
+            "operation": event.operation.value,
+            "action": event.action,
+            "referral_id": event.referral_id,
+            "dispatch_id": event.dispatch_id,
+            "recipients": ",".join(event.recipients) or None,
+            "detail": _json(event.detail),
+            "commitments": _json(private.commitments),
+            "salt": private.salt,
+        },
+    )
+
+
+async def _record_plain(connection: Connection, actor: Actor, events: Sequence[Event]) -> None:
     await connection.execute(
         _INSERT,
         {
@@ -72,6 +113,10 @@ async def record(connection: Connection, actor: Actor, events: Sequence[Event]) 
             "referrals": [event.referral_id for event in events],
             "dispatches": [event.dispatch_id for event in events],
             "recipients": [",".join(event.recipients) or None for event in events],
-            "details": [orjson.dumps(event.detail).decode() if event.detail else None for event in events],
+            "details": [_json(event.detail) for event in events],
         },
     )
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return orjson.dumps(value).decode() if value else None

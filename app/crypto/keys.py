@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     WEBHOOK = "gain webhook 1"
     WEBHOOK_ED25519 = "gain webhook ed25519 1"
     BLIND_INDEX = "gain blind index 1"
+    CHECKPOINT = "gain checkpoint ed25519 1"
 
 
 class Keys:

@@ -19,14 +19,15 @@ def canonical(document: dict[str, Any]) -> bytes:
     """The document in the form of RFC 8785."""
     # Without fractions and in ASCII, sorted JSON is that form already, and a fiftieth of the time: only the order of
     # keys beyond ASCII and the notation of numbers differ.
-    if _has_only_text_and_small_integers(document):
+    if has_only_text_and_small_integers(document):
         written = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
         if written.isascii():
             return written
     return rfc8785.dumps(document)
 
 
-def _has_only_text_and_small_integers(document: dict[str, Any]) -> bool:
+def has_only_text_and_small_integers(document: dict[str, Any]) -> bool:
+    """Whether every reader gets these very values: no fraction, no integer beyond 2^53, at any depth."""
     waiting: list[Any] = [document]
     for part in waiting:  # grows as it goes
         kind = type(part)

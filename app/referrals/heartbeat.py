@@ -18,10 +18,14 @@ _BEAT = text("""
 
 
 class Beating(StrEnum):
-    """The parts that beat: a worker when a wake-up came through the queue, a scheduler while one leads."""
+    """The parts that beat.
+
+    A worker when a wake-up came through the queue, a scheduler while one leads, a sealer when all of the log is sealed.
+    """
 
     WORKER = "worker"
     SCHEDULER = "scheduler"
+    SEALER = "sealer"
 
 
 class Heartbeat(Base):

@@ -25,6 +25,7 @@ from workers.channels import Channels, Reached
 from workers.counting import Counting
 from workers.process import PUMP_SECONDS
 from workers.pump import Pump
+from workers.tasks.seal import Sealing
 from workers.wake import wake_of
 
 log = logger()
@@ -55,9 +56,19 @@ class Scheduler:
         self._ticks = 0
         self._timekeeper = Timekeeper()
         self._counting = Counting(self._database)
+        self._sealing = Sealing(configuration, self._database)
 
     async def run(self) -> None:
-        """Lead when nobody else does, and tick, until cancelled. A database that is away is waited for."""
+        """Lead when nobody else does, and tick, until cancelled; beside that, seal the log."""
+        sealing = asyncio.create_task(self._sealing.run())
+        try:
+            await self._lead()
+        finally:
+            sealing.cancel()
+            await asyncio.wait([sealing])
+
+    async def _lead(self) -> None:
+        """Tick while nobody else leads. A database that is away is waited for."""
         while True:
             try:
                 async with self._leading() as lock:
@@ -151,6 +162,7 @@ class Scheduler:
             self._working.cancel()
             await asyncio.wait([self._working])
         await self._counting.close()
+        await self._sealing.finish()
         await self._channels.close()
         await self._database.close()
 

@@ -1,0 +1,82 @@
+"""The log as JSON lines: the whole, which shows that nothing is missing, or a selection, each entry with its proof.
+
+Line 1 is `{"log", "key", "kind", "size", "checkpoint"}`; then an entry a line, `{"entry", "leaf", "sequence"}`: the
+entry is null where its content was pruned, and `leaf` its hash in hexadecimal. In a selection each has `proof`, its
+path to the checkpoint's root in base64. Whoever holds such a file needs nothing else of ours but the public key.
+"""
+
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+
+from app.audit import prove
+from app.audit.checkpoints import Signed
+from app.audit.entry import COLUMNS, encoded
+from app.audit.note import VerifierKey
+from app.db import Connection
+
+WHOLE, SELECTION = "whole", "selection"
+_CHUNK = 2_000
+
+_ENTRIES = text(f"""
+    SELECT audit_entry.sequence, audit_entry.leaf, {COLUMNS}
+      FROM audit_entry LEFT JOIN LATERAL (
+           SELECT * FROM audit_event AS event WHERE event.id = audit_entry.event_id OFFSET 0) AS audit_event ON true
+     WHERE audit_entry.sequence < :size
+       AND (CAST(:party AS text) IS NULL OR audit_event.party = :party OR :party = ANY(audit_event.recipients))
+       AND (CAST(:since AS timestamptz) IS NULL OR audit_event.at >= :since)
+       AND (CAST(:until AS timestamptz) IS NULL OR audit_event.at < :until)
+     ORDER BY audit_entry.sequence
+""")  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What of the log is exported: entries by or disclosing to a party, from a time on, before a time (UTC)."""
+
+    party: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def kind(self) -> str:
+        """Whether this is the whole log."""
+        return WHOLE if self == Filters() else SELECTION
+
+    def detail(self) -> dict[str, Any]:
+        """The filters as the log tells of them."""
+        return {
+            "kind": self.kind,
+            "party": self.party,
+            "since": self.since and self.since.isoformat(),
+            "until": self.until and self.until.isoformat(),
+        }
+
+
+async def lines(
+    connection: Connection, proving: Connection, filters: Filters, signed: Signed, key: VerifierKey
+) -> AsyncIterator[bytes]:
+    """The export of what a checkpoint covers; `proving` is a second connection, which reads hashes meanwhile."""
+    head = {
+        "log": key.name,
+        "key": str(key),
+        "kind": filters.kind,
+        "size": signed.size,
+        "checkpoint": signed.note,
+    }
+    yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
+    parameters = {"size": signed.size, "party": filters.party, "since": filters.since, "until": filters.until}
+    result = await connection.stream(_ENTRIES, parameters, execution_options={"yield_per": _CHUNK})
+    async for row in result:
+        entry = b"null" if row.id is None else encoded(row[2:], row.sequence)
+        proof = b""
+        if filters.kind == SELECTION:
+            path = await prove.inclusion(proving, row.sequence, signed.size)
+            proof = b',"proof":' + orjson.dumps([b64encode(step).decode() for step in path])
+        # The entry stands in it as it was hashed: a reader without RFC 8785 can cut it out and hash that.
+        yield b'{"entry":%b,"leaf":"%b"%b,"sequence":%d}\n' % (entry, row.leaf.hex().encode(), proof, row.sequence)

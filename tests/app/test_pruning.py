@@ -1,0 +1,110 @@
+"""Pruning: old content goes, every proof stays, and only a beginning of the log that the log itself tells of."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from app.audit import prove, prune
+from app.audit.record import Actor
+from app.audit.seal import seal_all
+from app.audit.tree import verify_inclusion
+from app.db import Database
+from tests.acts import change, rows
+from tests.invariants import InvariantsBroken, audit_tree_verifies
+
+OPERATOR = Actor("GAIN", "operator somebody")
+A_YEAR_AGO = datetime.now(UTC) - timedelta(days=365)
+LATER = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def old(database: Database) -> Database:
+    """A sealed log of 500 entries, one for each of the last 500 days."""
+    await change(
+        database,
+        "INSERT INTO audit_event (operation, action, party, actor, at) SELECT 'consultation', 'old', 'SWP', 'x', "
+        "now() - (500 - n) * interval '1 day' FROM generate_series(0, 499) AS n",
+    )
+    await seal_all(database)
+    return database
+
+
+async def declared(database: Database, before: datetime) -> int:
+    """Allow and log the pruning of what is older."""
+    async with database.transaction() as connection:
+        to = await prune.boundary(connection, before)
+        await prune.declare(connection, OPERATOR, to, before, "no longer needed")
+    return to
+
+
+async def deleted(database: Database) -> int:
+    """Delete what may go."""
+    async with database.transaction() as connection:
+        number, following = await prune.delete(connection, 0)
+    assert following is None
+    return number
+
+
+async def test_the_content_goes_and_the_proofs_stay(old: Database) -> None:
+    async with old.transaction() as connection:
+        root = await prove.root(connection, 500)
+        path = await prove.inclusion(connection, 7, 500)
+    to = await declared(old, A_YEAR_AGO)
+    assert to == 135
+    await seal_all(old)
+    assert await deleted(old) == to
+    await audit_tree_verifies(old)
+    [row] = await rows(old, "SELECT leaf FROM audit_entry WHERE sequence = 7")
+    async with old.transaction() as connection:
+        assert await prove.inclusion(connection, 7, 500) == path
+    assert verify_inclusion(row["leaf"], 7, 500, path, root)
+    assert (await rows(old, "SELECT count(*) AS number FROM audit_event"))[0]["number"] == 500 - to + 1
+
+
+async def test_a_second_pruning_may_take_the_first_ones_own_entry(old: Database) -> None:
+    await declared(old, A_YEAR_AGO)
+    await seal_all(old)
+    await deleted(old)
+    await declared(old, LATER)
+    await seal_all(old)
+    assert await deleted(old) == 500 - 135 + 1
+    await audit_tree_verifies(old)
+
+
+async def test_a_pruning_that_was_killed_half_way_is_no_finding_and_is_finished_later(old: Database) -> None:
+    to = await declared(old, A_YEAR_AGO)
+    await audit_tree_verifies(old)  # nothing is deleted yet
+    async with old.transaction() as connection:
+        assert await prune.is_sealed(connection)
+        await prune.delete(connection, 100 - prune.BATCH)
+    await audit_tree_verifies(old)
+    assert await deleted(old) == to - 100
+    await audit_tree_verifies(old)
+
+
+async def test_more_than_the_log_tells_of_is_found(old: Database) -> None:
+    """The owner raises the mark further than what was logged."""
+    await declared(old, A_YEAR_AGO)
+    await seal_all(old)
+    await change(old, "UPDATE audit_head SET pruned = 200")
+    assert await deleted(old) == 200
+    with pytest.raises(InvariantsBroken, match=r"entry 0: .* no pruning that took it"):
+        await audit_tree_verifies(old)
+
+
+async def test_what_is_to_stay_cannot_be_deleted_even_while_pruning(old: Database) -> None:
+    await declared(old, A_YEAR_AGO)
+    async with old.engine.connect() as connection:
+        await connection.execute(prune._ALLOW)
+        with pytest.raises(DBAPIError):
+            await connection.exec_driver_sql("DELETE FROM audit_event WHERE id = 400")
+
+
+async def test_pruning_again_is_no_second_event(old: Database) -> None:
+    await declared(old, A_YEAR_AGO)
+    async with old.transaction() as connection:
+        assert not await prune.declare(connection, OPERATOR, 100, A_YEAR_AGO, "")
+    found = await rows(old, "SELECT operation, detail FROM audit_event WHERE action = 'audit.pruned'")
+    assert [row["operation"] for row in found] == ["erasure"]
+    assert found[0]["detail"]["to"] == 135
