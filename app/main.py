@@ -5,15 +5,17 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Response
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app import logs, metrics
+from app.access import token_door
 from app.access.attempts import Attempts
-from app.access.keys import KeyChecker
+from app.access.gate import Gate
 from app.access.policy import Action
-from app.access.routes import AccessRoute, authenticate, public, require_declarations
+from app.access.routes import AccessRoute, permit, require_declarations
+from app.administration import keys as keys_door
 from app.crypto.keys import Keys
 from app.db import Database, is_away
 from app.inbox import poll, read, respond
@@ -35,7 +37,7 @@ from app.web.express import Lanes
 from app.web.guard import BodyLimit
 from app.web.health import Probe, Readiness
 from app.web.install import install
-from app.web.routing import StrictRoute
+from app.web.routing import StrictRequest, StrictRoute
 from workers.wake import CeleryWake
 
 log = logger()
@@ -50,15 +52,22 @@ _OBJECTS_BEFORE_COLLECTION = 50_000
 _BUSY = frozenset({"/v1/referrals", "/v1/inbox"})
 """Addresses whose every other microsecond counts: submitting, and polling an inbox."""
 
-_metrics = APIRouter(route_class=AccessRoute, include_in_schema=False)
+
+class _MetricsRoute(AccessRoute):
+    """A route for whoever asks from this machine, and for others with a credential that may read metrics."""
+
+    async def before_body(self, request: StrictRequest) -> None:
+        if not metrics.from_loopback(request.scope):
+            await super().before_body(request)
+
+
+_metrics = APIRouter(route_class=_MetricsRoute, include_in_schema=False)
 
 
 @_metrics.get("/metrics")
-@public
-async def read_metrics(request: Request) -> Response:
-    """Prometheus metrics, from this machine, or with a key that may read them."""
-    if not metrics.from_loopback(request.scope):
-        await authenticate(request, Action.READ_METRICS)
+@permit(Action.READ_METRICS)
+async def read_metrics() -> Response:
+    """Prometheus metrics."""
     body, media_type = metrics.render()
     return Response(body, media_type=media_type)
 
@@ -76,6 +85,8 @@ DOORS = (
     messages.router,
     status_pages.router,
     sign_in.router,
+    token_door.router,
+    keys_door.router,
     _metrics,
 )
 
@@ -125,7 +136,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.settings = configuration
     app.state.database = database
     app.state.keys = keys
-    app.state.key_checker = KeyChecker(database, keys)
+    app.state.gate = Gate(configuration, keys, database)
     app.state.wake = wake
     app.state.directory = DirectoryCache()
     app.state.matrix = MatrixCache()
@@ -134,6 +145,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.broker = broker = Redis.from_url(configuration.broker(), socket_timeout=1, socket_connect_timeout=1)
     app.state.readiness = Readiness({"database": _database_probe(database)}, {"broker": _broker_probe(broker)})
     app.state.attempts = Attempts()
+    app.state.token_attempts = Attempts(limit=60)
     app.state.stopping = asyncio.Event()
     app.state.live = Live(database, app.state.readiness, app.state.stopping)
     app.state.versions = Versions()
@@ -151,6 +163,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     helpers = [
         asyncio.create_task(_write_presence(state.database, state.presence)),
         asyncio.create_task(Listener(state.database, state.versions).run()),
+        *(asyncio.create_task(helper) for helper in state.gate.helpers(state.broker)),
     ]
     yield
     await state.live.close()

@@ -14,6 +14,7 @@ class Purpose(StrEnum):
     SESSION = "gain session 1"
     WEBHOOK = "gain webhook 1"
     WEBHOOK_ED25519 = "gain webhook ed25519 1"
+    TOKEN_ED25519 = "gain token ed25519 1"  # noqa: S105  a name, not a secret
 
 
 class Keys:
