@@ -64,7 +64,7 @@ METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed", 405, "Method not allowed", "See /docs for what this address takes."
 )
 OUTSIDE_SCOPE = ProblemType(
-    "outside-scope", 403, "The key's scope leaves that out", "Use a key, or a token, whose scope holds this action."
+    "outside-scope", 403, "This scope leaves that out", "Use a key, or a token, whose scope holds this action."
 )
 TOKEN_REFUSED = ProblemType(
     "token-refused",

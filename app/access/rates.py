@@ -50,8 +50,7 @@ class Counts(MemoryStorage):
         """Count a request, unless it would be one too many."""
         now = time.time()
         window = self._window(key, expiry, now)
-        passed = now / expiry - window.number
-        if window.last * (1 - passed) + window.own + window.others + amount > limit:
+        if window.last * (1 - now % expiry / expiry) + window.own + window.others + amount > limit:
             return False
         window.own += amount
         return True
@@ -60,7 +59,7 @@ class Counts(MemoryStorage):
         """The counts of the last window and of this one, and how many seconds each still matters."""
         now = time.time()
         window = self._window(key, expiry, now)
-        left = (1 - (now / expiry - window.number)) * expiry
+        left = expiry - now % expiry
         return window.last, left, window.own + window.others, left + expiry
 
     def wait(self, key: str, limit: int, expiry: int) -> float:

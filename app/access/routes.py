@@ -57,7 +57,7 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
     gate: Gate = request.app.state.gate
     if credential.networks or credential.certificate is not None:
         gate.check_place(request, credential)
-    gate.count(credential)
+    gate.count(request, credential)
     principal = Principal(credential.party, credential.role, credential.id, request_id.get(), credential.token)
     principal.relation(action)
     if credential.scope is not None and action not in credential.scope:

@@ -159,7 +159,7 @@ async def _client(request: Request, form: Mapping[str, str]) -> Credential:
         gate.check_place(request, credential)
     except Problem:
         raise _unknown_client() from None
-    gate.count(credential)
+    gate.count(request, credential)
     return credential
 
 
