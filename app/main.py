@@ -48,6 +48,7 @@ OPEN_PATHS = frozenset(
 """What anybody may read: nothing there depends on who asks."""
 
 _OBJECTS_BEFORE_COLLECTION = 50_000
+_CANCEL_AGAIN_SECONDS = 0.2
 
 _BUSY = frozenset({"/v1/referrals", "/v1/inbox"})
 """Addresses whose every other microsecond counts: submitting, and polling an inbox."""
@@ -169,11 +170,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await state.live.close()
     await state.waits.close()
     for helper in helpers:
-        helper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await helper
+        await _end(helper)
     await state.broker.aclose()
     await state.database.close()
+
+
+async def _end(helper: asyncio.Task[None]) -> None:
+    """Cancel a helper and wait for its end. Raises what it failed with, if it did."""
+    while not helper.done():
+        helper.cancel()
+        # Again, for redis-py turns a cancellation that meets it in the middle of an exchange into an error of its own.
+        await asyncio.wait([helper], timeout=_CANCEL_AGAIN_SECONDS)
+    with contextlib.suppress(asyncio.CancelledError):
+        await helper
 
 
 async def _write_presence(database: Database, presence: Presence) -> None:

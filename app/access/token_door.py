@@ -50,7 +50,7 @@ class KeySet(BaseModel):
 
 def _form_of(**fields: Mapping[str, Any]) -> dict[str, Any]:
     """What OpenAPI says of a form with these fields, and those by which a client may authenticate."""
-    text = {"type": "string", "maxLength": 500}
+    text = {"type": "string"}
     secret = {**text, "description": "The API key, unless the Authorization header has it."}
     schema = {
         "type": "object",
@@ -70,12 +70,15 @@ _REFUSALS = refusals(TOKEN_REFUSED, CREDENTIAL_REQUIRED, MEDIA_TYPE, TOO_MANY_RE
     summary="Exchange a key for a token",
     openapi_extra=_form_of(
         grant_type={"type": "string", "enum": ["client_credentials"]},
-        scope={"type": "string", "maxLength": 2000, "description": "Some of the key's actions; left out: all."},
+        scope={"type": "string", "description": "Some of the key's actions; left out: all."},
     ),
 )
 @public
 async def issue(request: Request, database: DatabaseOf) -> Response:
-    """A token for ten minutes. Behind a proxy that vouches for the client's certificate it is bound to that."""
+    """A token for ten minutes. Behind a proxy that vouches for the client's certificate it is bound to that.
+
+    A refusal has the members `error` and `error_description` of RFC 6749 beside those of a problem document.
+    """
     form = await _form(request)
     credential = await _client(request, form)
     if form.get("grant_type") != "client_credentials":
@@ -99,8 +102,8 @@ async def issue(request: Request, database: DatabaseOf) -> Response:
     responses=_REFUSALS,
     summary="Give a token up",
     openapi_extra=_form_of(
-        token={"type": "string", "maxLength": 4000},
-        token_type_hint={"type": "string", "maxLength": 100},
+        token={"type": "string", "minLength": 1},
+        token_type_hint={"type": "string"},
     ),
 )
 @public
