@@ -30,6 +30,9 @@ cli.add_typer(audit, name="audit")
 keyring = typer.Typer(help="The key ring, under which all content is sealed.", no_args_is_help=True)
 cli.add_typer(keyring, name="keyring")
 
+access = typer.Typer(help="Who may do what.", no_args_is_help=True)
+cli.add_typer(access, name="access")
+
 DataDirectory = Annotated[
     Path,
     typer.Option("--data-dir", envvar="GAIN_DATA_DIR", help="Folder of the database, its logs and the secret."),
@@ -180,12 +183,71 @@ def health(part: Annotated[Beating, typer.Argument(help="The part to ask about."
 def issue_key(
     party: Annotated[str, typer.Argument(help="Code of the party, such as SWP, HMRC or TARIAN.")],
     role: Annotated[Role | None, typer.Option(help="What the key is for. Default: what the party is.")] = None,
+    expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days it is good for. [no end]")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="An action it is limited to, or `read`; may be repeated. [all of its role]")
+    ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="A network (CIDR) it is taken from; may be repeated. [any]")
+    ] = None,
+    label: Annotated[str, typer.Option(help="A note on what uses it.")] = "",
     data_dir: DataDirectory = _HERE,
 ) -> None:
     """Print one new API key, alone, on stdout. It is shown this once: only a keyed hash of it is kept."""
+    from datetime import timedelta
+
+    from app import clock
+    from app.access.keys import Terms
     from app.runtime.credentials import issue
 
-    print(issue(data_dir, party, role))
+    expires_at = None if expires_in_days is None else clock.now() + timedelta(days=expires_in_days)
+    print(issue(data_dir, party, role, Terms(scope or (), network or (), expires_at, label)))
+
+
+@keys.command("list")
+def list_keys(
+    party: Annotated[str | None, typer.Option(help="Only this party's.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Those that are not in force any more, too.")] = False,
+    data_dir: DataDirectory = _HERE,
+) -> None:
+    """Print the keys in force, newest first, one a line with tabs between; never a key itself."""
+    from app.runtime.credentials import COLUMNS, listed
+
+    print("\t".join(COLUMNS))
+    for line in listed(data_dir, party, every=every):
+        print("\t".join(line))
+
+
+@keys.command("rotate")
+def rotate_key(
+    key: Annotated[str, typer.Argument(help="Id of the key, as `gain keys list` shows it.")],
+    overlap_hours: Annotated[int, typer.Option(min=0, max=24 * 90, help="How long the old one is still taken.")] = 24,
+    data_dir: DataDirectory = _HERE,
+) -> None:
+    """Print a key's successor, alone, on stdout: the same terms, a new secret. Two of a line are taken at most."""
+    from app.runtime.credentials import rotate
+
+    print(rotate(data_dir, key, overlap_hours))
+
+
+@keys.command("revoke")
+def revoke_key(
+    key: Annotated[str, typer.Argument(help="Id of the key, as `gain keys list` shows it; or a leaked key itself.")],
+    data_dir: DataDirectory = _HERE,
+) -> None:
+    """Refuse a key, and every token and session made with it: in force everywhere within two seconds."""
+    from app.runtime.credentials import revoke
+
+    revoke(data_dir, key)
+
+
+@access.command("table")
+def access_table() -> None:
+    """Print the page docs/access.md: every action by role, and what every route asks for."""
+    from app.access.table import page
+    from app.main import DOORS, OPEN_PATHS
+
+    print(page(DOORS, OPEN_PATHS), end="")
 
 
 @keys.command("replace", hidden=True)

@@ -18,7 +18,8 @@ class Problem(Exception):
     """A refusal with a status; the web layer turns it into `application/problem+json`.
 
     `detail` never carries the offending value: it may be personal data.
-    `errors` is a list of `{"pointer": RFC 6901, "detail": text}` for a bad body.
+    `errors` is a list of `{"pointer": RFC 6901, "detail": text}` for a bad body. `members` are what a kind adds to its
+    document (RFC 9457 section 3.2), `headers` what it adds to the answer's.
     """
 
     def __init__(
@@ -28,12 +29,16 @@ class Problem(Exception):
         *,
         errors: Sequence[Mapping[str, str]] = (),
         retry_after: int | None = None,
+        members: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(kind.slug)
         self.kind = kind
         self.detail = detail or kind.advice
         self.errors = list(errors)
         self.retry_after = retry_after
+        self.members = dict(members or {})
+        self.headers = dict(headers or {})
 
 
 def _kinds(*kinds: ProblemType) -> dict[str, ProblemType]:
@@ -57,6 +62,15 @@ CROSS_SITE = ProblemType(
 )
 METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed", 405, "Method not allowed", "See /docs for what this address takes."
+)
+OUTSIDE_SCOPE = ProblemType(
+    "outside-scope", 403, "This scope leaves that out", "Use a key, or a token, whose scope holds this action."
+)
+TOKEN_REFUSED = ProblemType(
+    "token-refused",
+    400,
+    "The token request cannot be granted",
+    "Send a form with `grant_type=client_credentials`, and the key as client secret (RFC 6749 section 4.4).",
 )
 NOT_ACCEPTABLE = ProblemType("not-acceptable", 406, "No such form", "Ask for a media type this address can give.")
 BODY_TOO_LARGE = ProblemType(

@@ -5,15 +5,17 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Response
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app import logs, metrics
+from app.access import token_door
 from app.access.attempts import Attempts
-from app.access.keys import KeyChecker
+from app.access.gate import Gate
 from app.access.policy import Action
-from app.access.routes import AccessRoute, authenticate, public, require_declarations
+from app.access.routes import AccessRoute, permit, require_declarations
+from app.administration import keys as keys_door
 from app.administration import log as audit_log
 from app.audit.note import Signer
 from app.crypto.keys import Keys
@@ -40,7 +42,7 @@ from app.web.express import Lanes
 from app.web.guard import BodyLimit
 from app.web.health import Probe, Readiness
 from app.web.install import install
-from app.web.routing import StrictRoute
+from app.web.routing import StrictRequest, StrictRoute
 from workers.wake import wake_of
 
 log = logger()
@@ -51,19 +53,27 @@ OPEN_PATHS = frozenset(
 """What anybody may read: nothing there depends on who asks."""
 
 _OBJECTS_BEFORE_COLLECTION = 50_000
+_CANCEL_AGAIN_SECONDS = 0.2
 
 _BUSY = frozenset({"/v1/referrals", "/v1/inbox"})
 """Addresses whose every other microsecond counts: submitting, and polling an inbox."""
 
-_metrics = APIRouter(route_class=AccessRoute, include_in_schema=False)
+
+class _MetricsRoute(AccessRoute):
+    """A route for whoever asks from this machine, and for others with a credential that may read metrics."""
+
+    async def before_body(self, request: StrictRequest) -> None:
+        if not metrics.from_loopback(request.scope):
+            await super().before_body(request)
+
+
+_metrics = APIRouter(route_class=_MetricsRoute, include_in_schema=False)
 
 
 @_metrics.get("/metrics")
-@public
-async def read_metrics(request: Request) -> Response:
-    """Prometheus metrics, from this machine, or with a key that may read them."""
-    if not metrics.from_loopback(request.scope):
-        await authenticate(request, Action.READ_METRICS)
+@permit(Action.READ_METRICS)
+async def read_metrics() -> Response:
+    """Prometheus metrics."""
     body, media_type = metrics.render()
     return Response(body, media_type=media_type)
 
@@ -82,6 +92,8 @@ DOORS = (
     status_pages.router,
     sign_in.router,
     audit_log.router,
+    token_door.router,
+    keys_door.router,
     _metrics,
 )
 
@@ -131,7 +143,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.settings = configuration
     app.state.database = database
     app.state.keys = keys
-    app.state.key_checker = KeyChecker(database, keys)
+    app.state.gate = Gate(configuration, keys, database)
     app.state.log_key = str(Signer.of(keys, configuration.log_origin).key)
     app.state.wake = wake
     app.state.directory = DirectoryCache()
@@ -144,6 +156,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     needed = {"database": _database_probe(database), "keys": _keys_probe(database)}
     app.state.readiness = Readiness(needed, helpful)
     app.state.attempts = Attempts()
+    app.state.token_attempts = Attempts(limit=60)
     app.state.stopping = asyncio.Event()
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
     app.state.versions = Versions()
@@ -162,17 +175,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.create_task(_write_presence(state.database, state.presence)),
         asyncio.create_task(_watch_backlog(state.database, state.backlog)),
         asyncio.create_task(Listener(state.database, state.versions).run()),
+        *(asyncio.create_task(helper) for helper in state.gate.helpers(state.broker)),
     ]
     yield
     await state.live.close()
     await state.waits.close()
     for helper in helpers:
-        helper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await helper
+        await _end(helper)
     if state.broker is not None:
         await state.broker.aclose()
     await state.database.close()
+
+
+async def _end(helper: asyncio.Task[None]) -> None:
+    """Cancel a helper and wait for its end. Raises what it failed with, if it did."""
+    while not helper.done():
+        helper.cancel()
+        # Again, for redis-py turns a cancellation that meets it in the middle of an exchange into an error of its own.
+        await asyncio.wait([helper], timeout=_CANCEL_AGAIN_SECONDS)
+    with contextlib.suppress(asyncio.CancelledError):
+        await helper
 
 
 async def _write_presence(database: Database, presence: Presence) -> None:

@@ -123,6 +123,30 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Days after which `gain audit prune` deletes entries' content; 0 keeps all."
     )
     agency_in_flight: int = Field(default=20, ge=1, description="Calls that one process makes to one agency at once.")
+    require_tokens: bool = Field(
+        default=False, description="Bare keys are refused everywhere but where they are exchanged: POST /v1/token."
+    )
+    token_key_version: int = Field(
+        default=1,
+        ge=1,
+        description="Number of the key that signs tokens; one higher rotates it, two refuses what it signed at once.",
+    )
+    client_cert_proxy: str = Field(
+        default="",
+        description="Networks (CIDR, commas between) of the proxies whose Client-Cert header (RFC 9440) is believed: "
+        "tokens are then bound to the client's certificate. Empty: nobody's.",
+    )
+    forwarding_proxy: str = Field(
+        default="",
+        description="Networks (CIDR, commas between) of the proxies whose last X-Forwarded-For address is believed "
+        "where a key is limited to source networks. Empty: nobody's.",
+    )
+    rate_per_key: str = Field(
+        default="600000/minute", description="Requests of one key, such as 600/minute or 20/second. Empty: no limit."
+    )
+    rate_per_party: str = Field(
+        default="1200000/minute", description="Requests of all keys of one party together. Empty: no limit."
+    )
     simulate: bool = Field(
         default=False, description="The simulated bodies answer. Off: every body works from its inbox."
     )
@@ -177,6 +201,11 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """The gateway's base URL as others reach it, without a trailing slash."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    @property
+    def mark(self) -> str:
+        """What API keys carry of the environment: `dev` or `live`."""
+        return "live" if self.environment == "production" else "dev"
 
     def master_secret(self) -> bytes:
         """The master secret's bytes; raises `SettingsError` where it is missing or shorter than 32 characters."""

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,10 @@ class Cast:
         self._transport = transport
         self._clients: list[httpx.AsyncClient] = []
 
-    async def key(self, party: str, role: Role | None = None) -> str:
+    async def key(self, party: str, role: Role | None = None, terms: api_keys.Terms | None = None) -> str:
         """A new key of a party."""
         async with self._database.transaction() as connection:
-            return await api_keys.issue(connection, Keys(SECRET.encode()), party, role)
+            return await api_keys.issue(connection, Keys(SECRET.encode()), party, role, terms=terms)
 
     async def play(self, party: str, role: Role | None = None) -> httpx.AsyncClient:
         """A client with a new key of a party."""
@@ -135,14 +136,23 @@ class Cast:
             await client.aclose()
 
 
+@asynccontextmanager
+async def gateway(
+    configuration: Settings, database: Database, *, client: str = "127.0.0.1", **changes: Any
+) -> AsyncIterator[Cast]:
+    """The cast, before a gateway in this process with changed settings; `client` is the address they come from."""
+    app = create_app(configuration.model_copy(update=changes), Nobody())
+    async with app.router.lifespan_context(app):
+        played = Cast(database, httpx.ASGITransport(app, raise_app_exceptions=False, client=(client, 1)))
+        yield played
+        await played.close()
+
+
 @pytest.fixture
 async def cast(configuration: Settings, database: Database) -> AsyncIterator[Cast]:
     """The cast, before a gateway in this process."""
-    app = create_app(configuration, Nobody())
-    async with app.router.lifespan_context(app):
-        played = Cast(database, httpx.ASGITransport(app, raise_app_exceptions=False))
+    async with gateway(configuration, database) as played:
         yield played
-        await played.close()
 
 
 class Workers:

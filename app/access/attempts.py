@@ -28,6 +28,12 @@ class Attempts:
         made.append(now)
         return 0.0
 
+    def left(self, address: str) -> float:
+        """Count nothing, and return the seconds to wait; 0 where an attempt would be let in."""
+        now = self._clock()
+        made = [at for at in self._made.get(address, ()) if at > now - self._seconds]
+        return made[0] + self._seconds - now if len(made) >= self._limit else 0.0
+
     def _forget(self, now: float) -> None:
         """Keep memory bounded: drop the addresses that have no attempt left to count, or else all of them."""
         if len(self._made) < _ADDRESSES:

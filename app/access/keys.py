@@ -6,13 +6,18 @@ import secrets
 import string
 import time
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 
-from app.access.models import ApiKey
-from app.access.policy import Role, roles_of
+from app.access.models import ApiKey, RevokedToken
+from app.access.networks import Network, parse_networks
+from app.access.policy import Action, Role, roles_of, scope_of
 from app.crypto.keys import Keys, Purpose
 from app.db import Connection, Database
 from app.parties.codes import PartyKind
@@ -25,16 +30,54 @@ _CACHE_SIZE = 10_000
 
 
 class KeyRefused(Exception):
-    """A key cannot be issued; the text says why and what to do."""
+    """A key cannot be issued or rotated; the text says why and what to do, `field` which part of what was asked."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API key in force: whose it is and what it is for."""
+    """An API key in force, or a token made of it: whose it is, what it is for, and from where.
+
+    `scope` None: all that the role may; no `networks`: any. A token has its own id, and perhaps a certificate's
+    thumbprint (RFC 8705) that whoever uses it must show.
+    """
 
     id: str
     party: str
     role: Role
+    scope: frozenset[Action] | None = None
+    networks: tuple[Network, ...] = ()
+    token: str | None = None
+    certificate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a new key is limited to. `scope` are actions or `read`; empty: no limit. `networks` as in CIDR."""
+
+    scope: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    expires_at: datetime | None = None
+    label: str = ""
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a key was asked for by `Idempotency-Key`: keyed hashes of the header and of what the body means."""
+
+    key: bytes
+    sameness: bytes
+
+
+IN_FORCE = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
+"""The condition under which a key is believed."""
+
+CREDENTIAL = (ApiKey.id, ApiKey.party, ApiKey.role, ApiKey.scope, ApiKey.networks)
+"""What `credential_of` needs of a key."""
 
 
 def _check(body: str) -> str:
@@ -68,29 +111,68 @@ async def issue(
     *,
     environment: str = "dev",
     label: str = "",
+    terms: Terms | None = None,
+    asking: Asking | None = None,
 ) -> str:
     """A new key of `party`, in `role` or the party's default one. It is returned here and never again.
 
-    `label` names keys that are replaced together. Raises `KeyRefused` for an unknown party or a role not its own.
+    `label` names keys that are replaced together. Raises `KeyRefused` for an unknown party, a role not its own, or
+    terms that cannot be; `AskedBefore` where this `asking` has made a key already.
     """
     kind = await connection.scalar(select(Party.kind).where(Party.code == party))
     if kind is None:
-        raise KeyRefused(f"there is no party with the code {party!r}")
+        raise KeyRefused("party", f"there is no party with the code {party!r}")
     allowed = roles_of(PartyKind(kind))
     if role is not None and role not in allowed:
-        raise KeyRefused(f"a key of {party} may have the role {' or '.join(allowed)}, not {role}")
+        raise KeyRefused("role", f"a key of {party} may have the role {' or '.join(allowed)}, not {role}")
     key_id, secret = _random(_ID_LENGTH), _random(_SECRET_LENGTH)
-    await connection.execute(
-        insert(ApiKey).values(
+    made = await connection.scalar(
+        insert(ApiKey)
+        .values(
             id=key_id,
             party=party,
             role=(role or allowed[0]).value,
             hash=keys.digest(Purpose.CREDENTIAL, f"{key_id}.{secret}".encode()),
-            label=label,
+            **_columns(role or allowed[0], terms or Terms(label=label)),
+            asked_as=asking and asking.key,
+            sameness=asking and asking.sameness,
         )
+        .on_conflict_do_nothing(index_elements=[ApiKey.asked_as])
+        .returning(ApiKey.id)
     )
+    if made is None:
+        raise AskedBefore
     body = f"gain_{environment}_{key_id}_{secret}"
     return f"{body}_{_check(body)}"
+
+
+class AskedBefore(Exception):
+    """A key was made for this `Idempotency-Key` at the same moment."""
+
+
+def _columns(role: Role, terms: Terms) -> dict[str, Any]:
+    """The terms as a row holds them. Raises `KeyRefused`."""
+    try:
+        scope = sorted(scope_of(role, terms.scope))
+    except ValueError as error:
+        raise KeyRefused("scope", str(error)) from None
+    try:
+        networks = [str(network) for network in parse_networks(terms.networks)]
+    except ValueError as error:
+        raise KeyRefused("networks", str(error)) from None
+    return {
+        "label": terms.label,
+        "scope": scope or None,
+        "networks": networks or None,
+        "expires_at": terms.expires_at,
+        "replaces": terms.replaces,
+    }
+
+
+def credential_of(row: Any) -> Credential:
+    """The credential that a row with the columns `CREDENTIAL` tells of."""
+    known = None if row.scope is None else frozenset(Action(word) for word in row.scope if word in _ACTIONS)
+    return Credential(row.id, row.party, Role(row.role), known, parse_networks(row.networks or ()))
 
 
 async def revoke_labelled(connection: Connection, label: str) -> None:
@@ -101,12 +183,32 @@ async def revoke_labelled(connection: Connection, label: str) -> None:
 
 
 async def in_force(connection: Connection, ids: Collection[str]) -> set[str]:
-    """Those of these keys, by their ids, that are not revoked; by one query."""
-    return set(await connection.scalars(select(ApiKey.id).where(ApiKey.id.in_(ids), ApiKey.revoked_at.is_(None))))
+    """Those of these keys, by their ids, that are neither revoked nor past their time; by one query."""
+    return set(await connection.scalars(select(ApiKey.id).where(ApiKey.id.in_(ids), *IN_FORCE)))
 
 
-_Entry = tuple[float, bytes, Credential]
-"""Until when it is good (monotonic seconds), the hash of the secret, whose key it is."""
+class Standing(NamedTuple):
+    """How a key stands: until when that is believed (monotonic seconds), the hash of its secret, whose it is.
+
+    `revoked` are the ids of those of its tokens that were revoked before their time.
+    """
+
+    until: float
+    hash: bytes
+    credential: Credential
+    revoked: frozenset[str]
+
+
+_ACTIONS = frozenset(action.value for action in Action)
+_LOOK = select(
+    *CREDENTIAL,
+    ApiKey.hash,
+    func.array(
+        select(RevokedToken.id)
+        .where(RevokedToken.key_id == ApiKey.id, RevokedToken.expires_at > func.now())
+        .scalar_subquery()
+    ).label("revoked"),
+).where(ApiKey.id == bindparam("key_id"), *IN_FORCE)
 
 
 class KeyChecker:
@@ -115,24 +217,49 @@ class KeyChecker:
     def __init__(self, database: Database, keys: Keys) -> None:
         self._database = database
         self._keys = keys
-        self._found: dict[str, _Entry] = {}
-        self._asked: dict[str, asyncio.Task[_Entry | None]] = {}
+        self._found: dict[str, Standing] = {}
+        self._asked: dict[str, asyncio.Task[Standing | None]] = {}
+        self._right: dict[bytes, str] = {}
+        self._pepper = secrets.token_bytes(16)
 
     async def credential(self, key: str) -> Credential | None:
-        """The credential behind `key`, or None where it is unknown, wrong or revoked."""
+        """The credential behind `key`, or None where it is unknown, wrong, revoked or past its time."""
+        # Only a digest of what was shown is remembered, so that no memory holds keys.
+        shown = blake2b(key.encode(), digest_size=16, key=self._pepper).digest()
+        key_id = self._right.get(shown)
+        if key_id is None:
+            return await self._examine(key, shown)
+        standing = await self.standing(key_id)
+        return None if standing is None else standing.credential
+
+    async def _examine(self, key: str, shown: bytes) -> Credential | None:
+        """Check a key that was not seen yet; one found right once stays so, for its secret never changes."""
         parsed = parse(key)
         if parsed is None:
             return None
         key_id, secret = parsed
-        entry = self._found.get(key_id)
-        if entry is None or entry[0] < time.monotonic():
-            entry = await self._ask(key_id)
-        if entry is None:
+        standing = await self.standing(key_id)
+        if standing is None:
             return None
         given = self._keys.digest(Purpose.CREDENTIAL, f"{key_id}.{secret}".encode())
-        return entry[2] if hmac.compare_digest(entry[1], given) else None
+        if not hmac.compare_digest(standing.hash, given):
+            return None
+        if len(self._right) >= _CACHE_SIZE:
+            self._right.clear()
+        self._right[shown] = key_id
+        return standing.credential
 
-    async def _ask(self, key_id: str) -> _Entry | None:
+    async def standing(self, key_id: str) -> Standing | None:
+        """How the key of this id stands, as of a second ago at most; None where it is not in force.
+
+        While the database is away this raises: nobody is let in on what was known before.
+        """
+        standing = self._found.get(key_id)
+        if standing is None or standing[0] < time.monotonic():
+            standing = await self._ask(key_id)
+        return standing
+
+    async def _ask(self, key_id: str) -> Standing | None:
         """Look the key up; requests that need it at the same moment share one query and one connection."""
         asked = self._asked.get(key_id)
         if asked is None:
@@ -141,20 +268,16 @@ class KeyChecker:
         # Shielded: a client that goes away must not end the look of all the others.
         return await asyncio.shield(asked)
 
-    async def _look_up(self, key_id: str) -> _Entry | None:
+    async def _look_up(self, key_id: str) -> Standing | None:
         self._found.pop(key_id, None)
+        # Before the look: what changes while it is under way is found by the next one, a second from now.
+        until = time.monotonic() + _CACHE_SECONDS
         async with self._database.transaction() as connection:
-            row = (
-                await connection.execute(
-                    select(ApiKey.hash, ApiKey.party, ApiKey.role).where(
-                        ApiKey.id == key_id, ApiKey.revoked_at.is_(None)
-                    )
-                )
-            ).one_or_none()
+            row = (await connection.execute(_LOOK, {"key_id": key_id})).one_or_none()
         if row is None:
             return None
         if len(self._found) >= _CACHE_SIZE:
             self._found.clear()
-        entry = (time.monotonic() + _CACHE_SECONDS, row.hash, Credential(key_id, row.party, Role(row.role)))
-        self._found[key_id] = entry
-        return entry
+        standing = Standing(until, row.hash, credential_of(row), frozenset(row.revoked))
+        self._found[key_id] = standing
+        return standing

@@ -1,15 +1,20 @@
-"""Credentials: API keys and the sessions of the pages. Only keyed hashes are stored."""
+"""Credentials: API keys, revoked tokens, the sessions of the pages. Only keyed hashes of secrets are stored."""
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, ForeignKey, Index, Text, func
+from sqlalchemy import ARRAY, DateTime, ForeignKey, Index, Text, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
 
 
 class ApiKey(Base):
-    """An API key of one party in one role. `hash` is HMAC-SHA-256 of its secret; the secret itself is shown once."""
+    """An API key of one party in one role. `hash` is HMAC-SHA-256 of its secret; the secret itself is shown once.
+
+    `scope` holds the actions it is limited to (none: all of its role), `networks` those it is taken from (none: any).
+    `replaces` is the key it was rotated from. `asked_as` and `sameness` stand for the `Idempotency-Key` and the body
+    that it was asked for with.
+    """
 
     __tablename__ = "api_key"
 
@@ -20,6 +25,13 @@ class ApiKey(Base):
     label: Mapped[str] = mapped_column(Text, server_default="")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    scope: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    networks: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    replaces: Mapped[str | None] = mapped_column(Text, ForeignKey("api_key.id"))
+    asked_as: Mapped[bytes | None] = mapped_column(unique=True)
+    sameness: Mapped[bytes | None]
 
     __table_args__ = (Index("ix_api_key_label", "label", postgresql_where="label <> ''"),)
 
@@ -33,3 +45,14 @@ class Session(Base):
     key_id: Mapped[str] = mapped_column(Text, ForeignKey("api_key.id"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class RevokedToken(Base):
+    """A token that is refused before its time; the row is of no use after `expires_at`."""
+
+    __tablename__ = "revoked_token"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    key_id: Mapped[str] = mapped_column(Text, ForeignKey("api_key.id"), index=True)
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -1,5 +1,6 @@
 """Who may do what: one pure table of role and action, giving the relation a row must have to the caller."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from app.parties.codes import PartyKind
@@ -26,7 +27,10 @@ class Relation(StrEnum):
 
 
 class Action(StrEnum):
-    """Everything a route can declare. A route without one keeps the gateway from starting."""
+    """Everything a route can declare. A route without one keeps the gateway from starting.
+
+    What only reads is called `read_…` or `see_…`: a key's scope `read` is made of these.
+    """
 
     SUBMIT_REFERRAL = "submit_referral"
     READ_REFERRAL = "read_referral"
@@ -41,6 +45,8 @@ class Action(StrEnum):
     READ_METRICS = "read_metrics"
     READ_LOG = "read_log"
     CHECK_LOG = "check_log"
+    READ_KEYS = "read_keys"
+    MANAGE_KEYS = "manage_keys"
 
 
 _OVERSEERS = {Role.COORDINATOR: Relation.REGION, Role.NATIONAL: Relation.ALL}
@@ -59,6 +65,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_LOG: {Role.AUDITOR: Relation.ALL},
     Action.CHECK_LOG: {Role.AUDITOR: Relation.ALL, Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_METRICS: {Role.ADMINISTRATOR: Relation.ALL, Role.NATIONAL: Relation.ALL},
+    Action.READ_KEYS: {Role.ADMINISTRATOR: Relation.ALL},
+    Action.MANAGE_KEYS: {Role.ADMINISTRATOR: Relation.ALL},
 }
 
 
@@ -81,3 +89,29 @@ _ROLES: dict[PartyKind, tuple[Role, ...]] = {
 def roles_of(kind: PartyKind) -> tuple[Role, ...]:
     """The roles a key of a party of this kind may have; the first is the default."""
     return _ROLES[kind]
+
+
+READ = "read"
+"""The word for a scope of everything that a role may read."""
+
+
+def actions_of(role: Role) -> frozenset[Action]:
+    """All that a role may do."""
+    return frozenset(action for action, roles in POLICY.items() if role in roles)
+
+
+def only_reads(action: Action) -> bool:
+    """Whether an action changes nothing but the log, and what reading itself means (an item is then delivered)."""
+    return action.value.startswith(("read_", "see_"))
+
+
+def scope_of(role: Role, words: Iterable[str]) -> frozenset[Action]:
+    """The part of what a role may do that these words name: actions, or `read`. `ValueError` for any other word."""
+    allowed = actions_of(role)
+    chosen: set[Action] = set()
+    for word in words:
+        named = {action for action in allowed if word == action.value or (word == READ and only_reads(action))}
+        if not named:
+            raise ValueError(f"a scope of {role} is made of {', '.join([READ, *sorted(allowed)])}")
+        chosen |= named
+    return frozenset(chosen)

@@ -9,12 +9,13 @@ from app.errors import ROLE_NOT_ALLOWED, Problem
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A party acting in a role. `credential` is the key's id, which the log names."""
+    """A party acting in a role. `credential` is its key's id, which the log names; `token` its token's, if any."""
 
     party: str
     role: Role
     credential: str
     request_id: str | None = None
+    token: str | None = None
 
     @property
     def actor(self) -> Actor:

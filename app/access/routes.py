@@ -8,10 +8,11 @@ from fastapi.routing import iter_route_contexts
 from fastapi.staticfiles import StaticFiles
 from starlette.routing import BaseRoute, Mount
 
-from app.access.keys import Credential, KeyChecker
+from app.access.gate import Gate
+from app.access.keys import Credential
 from app.access.policy import Action
 from app.access.principal import Principal
-from app.errors import CREDENTIAL_REQUIRED, Problem
+from app.errors import CREDENTIAL_REQUIRED, OUTSIDE_SCOPE, Problem
 from app.logs import request_id
 from app.web.routing import StrictRequest, StrictRoute
 
@@ -41,17 +42,26 @@ def public(endpoint: Endpoint) -> Endpoint:
 
 
 async def authenticate(request: Request, action: Action) -> None:
-    """Set `request.state.principal`; `Problem` 401 for no or a bad key, 403 for a role that may not do `action`."""
-    credential = await _bearer(request)
-    if credential is None:
-        raise Problem(CREDENTIAL_REQUIRED)
-    admit(request, credential, action)
+    """Set `request.state.principal`; `Problem` 401 for no or a bad credential, 403 where it may not do `action`."""
+    admit(request, await _recognised(request), action)
+
+
+async def still_admitted(request: Request) -> None:
+    """Raise `Problem` (401) where the credential of a request let in before is not in force any more."""
+    gate: Gate = request.app.state.gate
+    gate.check_place(request, await _recognised(request))
 
 
 def admit(request: Request, credential: Credential, action: Action) -> None:
-    """Let a recognised caller in, or raise `Problem` 403."""
-    principal = Principal(credential.party, credential.role, credential.id, request_id.get())
+    """Let a recognised caller in, or raise `Problem`: 401 for a wrong place, 429 for too many requests, 403."""
+    gate: Gate = request.app.state.gate
+    if credential.networks or credential.certificate is not None:
+        gate.check_place(request, credential)
+    gate.count(request, credential)
+    principal = Principal(credential.party, credential.role, credential.id, request_id.get(), credential.token)
     principal.relation(action)
+    if credential.scope is not None and action not in credential.scope:
+        raise Problem(OUTSIDE_SCOPE)
     request.state.principal = principal
 
 
@@ -73,12 +83,15 @@ class AccessRoute(StrictRoute):
             await authenticate(request, action)
 
 
-async def _bearer(request: Request) -> Credential | None:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+async def _recognised(request: Request) -> Credential:
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        return None
-    checker: KeyChecker = request.app.state.key_checker
-    return await checker.credential(key.strip())
+        raise Problem(CREDENTIAL_REQUIRED)
+    gate: Gate = request.app.state.gate
+    credential = await gate.bearer(text.strip())
+    if credential is None:
+        raise Problem(CREDENTIAL_REQUIRED)
+    return credential
 
 
 # A coroutine function: any other FastAPI calls in a thread, which costs more than all else of a small request.

@@ -6,16 +6,15 @@ from datetime import timedelta
 
 from sqlalchemy import delete, func, insert, select
 
-from app.access.keys import Credential
+from app.access.keys import CREDENTIAL, IN_FORCE, Credential, credential_of
 from app.access.models import ApiKey, Session
-from app.access.policy import Role
 from app.crypto.keys import Keys, Purpose
 from app.db import Connection
 
 LIFETIME = timedelta(hours=12)
 """A working day: the longest a session lasts."""
 
-_IN_FORCE = (Session.expires_at > func.now(), ApiKey.revoked_at.is_(None))
+_IN_FORCE = (Session.expires_at > func.now(), *IN_FORCE)
 
 
 async def open_session(connection: Connection, keys: Keys, credential: Credential) -> str:
@@ -37,16 +36,16 @@ async def session_credential(connection: Connection, keys: Keys, token: str) -> 
     """The credential of a session in force, or None."""
     row = (
         await connection.execute(
-            select(ApiKey.id, ApiKey.party, ApiKey.role)
+            select(*CREDENTIAL)
             .join(Session, Session.key_id == ApiKey.id)
             .where(Session.id == session_id(keys, token), *_IN_FORCE)
         )
     ).one_or_none()
-    return None if row is None else Credential(row.id, row.party, Role(row.role))
+    return None if row is None else credential_of(row)
 
 
 async def in_force(connection: Connection, ids: Collection[bytes]) -> set[bytes]:
-    """Those of these sessions that are neither over nor signed out, and whose key is not revoked; by one query."""
+    """Those of these sessions that are neither over nor signed out, and whose key is in force; by one query."""
     rows = await connection.scalars(
         select(Session.id).join(ApiKey, Session.key_id == ApiKey.id).where(Session.id.in_(ids), *_IN_FORCE)
     )

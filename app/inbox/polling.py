@@ -9,9 +9,8 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from app.access.policy import Action
 from app.access.principal import Principal
-from app.access.routes import authenticate
+from app.access.routes import still_admitted
 from app.db import Database
 from app.inbox import items
 from app.inbox.items import Window
@@ -77,7 +76,7 @@ class Poll:
             if not await self._waits.change(self._principal, version, left, self._request.receive):
                 break
             async with self._waits.turn:
-                await authenticate(self._request, Action.READ_INBOX)
+                await still_admitted(self._request)
                 version = self._versions.of(self._principal.party)
                 page = await self._page(version)
             if known:

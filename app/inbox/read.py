@@ -18,7 +18,7 @@ router = APIRouter(route_class=InboxRoute, prefix="/v1/inbox", tags=["partner ag
 
 
 @router.post("/claims", response_model=ClaimedItems, summary="Claim items for one of several consumers")
-@permit(Action.READ_INBOX)
+@permit(Action.ANSWER)
 async def claim(body: ClaimsBody, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """Waiting items that nobody holds, for this consumer until the lease ends. They still show in the inbox."""
     claimed = await items.claim(connection, principal.actor, body.limit, body.lease_seconds)

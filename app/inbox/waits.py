@@ -9,6 +9,7 @@ from starlette.types import Receive
 
 from app.access.keys import in_force
 from app.access.principal import Principal
+from app.access.tokens import revoked_among
 from app.db import Database, is_away
 from app.errors import CREDENTIAL_REQUIRED, TOO_MANY_REQUESTS, UNAVAILABLE, Problem
 from app.inbox.versions import Versions
@@ -19,7 +20,7 @@ MOST = 2_000
 """Requests held at once in one process, of one party and in all; each costs some kilobytes and a socket."""
 
 _RETRY_SECONDS = 5
-_LOOK_SECONDS = 1.0  # how often keys are looked up: a revoked one ends its waits within two seconds
+_LOOK_SECONDS = 1.0  # how often keys and tokens are looked up: a revoked one ends its waits within two seconds
 
 log = logger()
 
@@ -30,6 +31,7 @@ class _Wait:
     def __init__(self, principal: Principal) -> None:
         self.party = principal.party
         self.credential = principal.credential
+        self.token = principal.token
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def end(self, changed: bool = False) -> None:
@@ -67,7 +69,7 @@ class Waits:
     async def change(self, principal: Principal, version: int, seconds: float, receive: Receive) -> bool:
         """Wait until the inbox of the principal's party has another version than this; False where it has not by then.
 
-        Raises `Problem`: 429 or 503 where too many wait, 401 when the key is revoked; `ClientDisconnect`.
+        Raises `Problem`: 429 or 503 where too many wait, 401 when the key or token is revoked; `ClientDisconnect`.
         `receive` is the request's.
         """
         if self._versions.of(principal.party) != version:
@@ -107,7 +109,7 @@ class Waits:
             self._looking = asyncio.create_task(self._look_on())
 
     async def _look_on(self) -> None:
-        """While requests are held, look every second whether their keys are in force, by one query for all."""
+        """While requests are held, look every second whether their keys and tokens are in force, for all at once."""
         try:
             while self._held and not self._stopping.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -129,12 +131,13 @@ class Waits:
         try:
             async with self._database.transaction() as connection:
                 valid = await in_force(connection, {wait.credential for wait in held})
+                revoked = await revoked_among(connection, {wait.token for wait in held if wait.token is not None})
         except Exception as error:
             if not is_away(error):
                 raise
             return  # what wakes now is authenticated anew before it is shown anything
         for wait in held:
-            if wait.credential not in valid:
+            if wait.credential not in valid or wait.token in revoked:
                 wait.fail(Problem(CREDENTIAL_REQUIRED))
 
 

@@ -1,13 +1,18 @@
 """API keys for a data directory, whether or not its system is running."""
 
 import asyncio
+import getpass
 import json
+import os
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from app.access import keys
+from app.access import keys, register
 from app.access.policy import Role
+from app.access.register import Issuer
+from app.audit.record import Actor
 from app.crypto.keys import Keys
 from app.db import Connection, Database
 from app.runtime.moment import database_of
@@ -17,13 +22,67 @@ from app.settings import Settings
 
 T = TypeVar("T")
 
-_MARK = {"development": "dev", "production": "live"}
+COLUMNS = (
+    "id",
+    "party",
+    "role",
+    "created",
+    "expires",
+    "last used",
+    "revoked",
+    "scope",
+    "networks",
+    "replaces",
+    "label",
+)
+"""What `listed` tells of a key."""
+
+_OPERATORS = "GAIN"
 
 
-def issue(data_dir: Path, party: str, role: Role | None = None) -> str:
+def issue(data_dir: Path, party: str, role: Role | None = None, terms: keys.Terms | None = None) -> str:
     """A new key of `party`, in `role` or its default one. Raises `StartRefused` with what a person can mend."""
+
+    async def make(connection: Connection) -> str:
+        issued = await _issuer(settings).issue(connection, party, role, terms or keys.Terms())
+        return str(issued.key)
+
     with database_of(data_dir) as settings:
-        return _in_transaction(settings, lambda connection: _issue(connection, settings, party, role, ""))
+        return _in_transaction(settings, make)
+
+
+def listed(data_dir: Path, party: str | None = None, *, every: bool = False) -> list[list[str]]:
+    """The keys in force, or every one, newest first: the texts of `COLUMNS`. Raises as `issue`."""
+
+    async def read(connection: Connection) -> list[list[str]]:
+        return [_line(row) for row in await connection.execute(register.listed(party, alive=not every))]
+
+    with database_of(data_dir) as settings:
+        return _in_transaction(settings, read)
+
+
+def rotate(data_dir: Path, key: str, overlap_hours: int) -> str:
+    """A successor of this key, which is taken for so many hours more. Raises as `issue`."""
+
+    async def make(connection: Connection) -> str:
+        issued = await _issuer(settings).rotate(connection, _id_of(key), timedelta(hours=overlap_hours))
+        if issued is None:
+            raise _unknown()
+        return str(issued.key)
+
+    with database_of(data_dir) as settings:
+        return _in_transaction(settings, make)
+
+
+def revoke(data_dir: Path, key: str) -> None:
+    """Refuse this key from now on. Raises as `issue`."""
+
+    async def end(connection: Connection) -> None:
+        if not await register.revoke(connection, _operator(), _id_of(key)):
+            raise _unknown()
+
+    with database_of(data_dir) as settings:
+        _in_transaction(settings, end)
 
 
 def replace(data_dir: Path, label: str, parties: Sequence[str], file: Path) -> None:
@@ -31,7 +90,8 @@ def replace(data_dir: Path, label: str, parties: Sequence[str], file: Path) -> N
 
     async def change(connection: Connection) -> dict[str, str]:
         await keys.revoke_labelled(connection, label)
-        return {party: await _issue(connection, settings, party, None, label) for party in parties}
+        issuer, terms = _issuer(settings), keys.Terms(label=label)
+        return {party: str((await issuer.issue(connection, party, None, terms)).key) for party in parties}
 
     with database_of(data_dir) as settings:
         issued = _in_transaction(settings, change)
@@ -41,9 +101,34 @@ def replace(data_dir: Path, label: str, parties: Sequence[str], file: Path) -> N
         file.write_text(json.dumps(issued), encoding="utf-8")
 
 
-async def _issue(connection: Connection, settings: Settings, party: str, role: Role | None, label: str) -> str:
-    derived = Keys(settings.master_secret())
-    return await keys.issue(connection, derived, party, role, environment=_MARK[settings.environment], label=label)
+def _issuer(settings: Settings) -> Issuer:
+    return Issuer(_operator(), Keys(settings.master_secret()), settings.mark)
+
+
+def _operator() -> Actor:
+    """Whoever runs the command, as the log names them: by the account on this machine."""
+    try:
+        account = getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in many a container
+        account = str(os.getuid())
+    return Actor(_OPERATORS, f"command:{account}")
+
+
+def _id_of(key: str) -> str:
+    """The id of a key that is named by it, or given whole."""
+    parsed = keys.parse(key.strip())
+    return parsed[0] if parsed else key.strip()
+
+
+def _unknown() -> StartRefused:
+    return StartRefused("there is no such key: gain keys list --all shows them")
+
+
+def _line(row: register.KeyRow) -> list[str]:
+    moments = [row.created_at, row.expires_at, row.last_used_at, row.revoked_at]
+    times = ["-" if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in moments]
+    lists = [",".join(words) if words else "-" for words in (row.scope, row.networks)]
+    return [row.id, row.party, row.role, *times, *lists, row.replaces or "-", row.label or "-"]
 
 
 def _in_transaction(settings: Settings, work: Callable[[Connection], Awaitable[T]]) -> T:

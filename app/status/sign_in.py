@@ -7,7 +7,8 @@ from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
 from app.access.attempts import Attempts
-from app.access.keys import Credential, KeyChecker
+from app.access.gate import Gate
+from app.access.keys import Credential
 from app.access.pages import SIGN_IN, PageRoute, cookie_name, is_secure, session_token
 from app.access.policy import Action, relation
 from app.access.routes import public
@@ -38,8 +39,8 @@ async def sign_in(request: Request, database: DatabaseOf, key: Annotated[str, Fo
     attempts: Attempts = request.app.state.attempts
     if wait := attempts.wait(request.client.host if request.client else ""):
         return _refused(request, TOO_MANY_REQUESTS, f"Too many attempts. Try again in {math.ceil(wait)} seconds.", wait)
-    checker: KeyChecker = request.app.state.key_checker
-    credential = await checker.credential(key.strip())
+    gate: Gate = request.app.state.gate
+    credential = await gate.keys.credential(key.strip())
     if credential is None:
         actor, refusal = Actor(_NOBODY, _NOBODY, request_id.get()), CREDENTIAL_REQUIRED
         text = "This key is not known, or it is no longer in force. Check that you have copied all of it."
@@ -47,6 +48,7 @@ async def sign_in(request: Request, database: DatabaseOf, key: Annotated[str, Fo
         actor, refusal = _actor(credential), ROLE_NOT_ALLOWED
         text = f"This is a key of {credential.party} for the role {credential.role}. This page is for co-ordinators."
     else:
+        gate.check_place(request, credential)
         return await _signed_in(request, database, credential)
     async with database.transaction() as connection:
         event = Event(Operation.CONSULTATION, "session.refused", detail={"because": refusal.slug})

@@ -60,6 +60,7 @@ def answer(problem: Problem, scope: Scope) -> Response:
         "status": kind.status,
         "detail": problem.detail,
         "request_id": request_id.get(),
+        **problem.members,
     }
     if problem.errors:
         document["errors"] = problem.errors
@@ -68,6 +69,7 @@ def answer(problem: Problem, scope: Scope) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.retry_after is not None or kind.status in (429, 503):
         headers["Retry-After"] = str(problem.retry_after or RETRY_SECONDS)
+    headers |= problem.headers
     return Response(orjson.dumps(document), kind.status, headers, MEDIA_TYPE)
 
 

@@ -17,6 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.referrals.documents import SubmittedResponse
+from workers.simulation.bearer import KeyOrToken
 from workers.simulation.bodies import Body, bodies
 from workers.simulation.clients import Client
 from workers.simulation.scenario import random_referrals
@@ -185,3 +186,37 @@ def test_sigterm_ends_the_process_cleanly() -> None:
     _, rest = process.communicate(timeout=10)
     assert process.returncode == 0
     assert "Traceback" not in rest
+
+
+async def test_where_a_bare_key_is_refused_a_token_is_used_until_it_is_over() -> None:
+    made = 0
+    seen: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        nonlocal made
+        if request.url.path == "/v1/token":
+            assert dict(httpx.QueryParams(request.content.decode())) == {
+                "grant_type": "client_credentials",
+                "client_secret": "key",
+            }
+            made += 1
+            return httpx.Response(200, json={"access_token": f"token{made}"})
+        seen.append(request.headers["authorization"])
+        return httpx.Response(200 if seen[-1] == f"Bearer token{made}" else 401, json={})
+
+    async with httpx.AsyncClient(base_url="http://gateway.invalid", transport=httpx.MockTransport(handle)) as http:
+        auth = KeyOrToken("key")
+        for _ in range(2):
+            assert (await http.post("/v1/inbox/claims", json={"limit": 1}, auth=auth)).status_code == 200
+        made = 2  # the first one is over
+        assert (await http.get("/v1/inbox", auth=auth)).status_code == 200
+    assert seen == ["Bearer key", "Bearer token1", "Bearer token1", "Bearer token1", "Bearer token3"]
+
+
+async def test_a_key_that_gets_no_token_is_told_so() -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"asked": request.url.path})
+
+    async with httpx.AsyncClient(base_url="http://gateway.invalid", transport=httpx.MockTransport(handle)) as http:
+        answer = await http.get("/v1/inbox", auth=KeyOrToken("key"))
+    assert (answer.status_code, answer.json()) == (401, {"asked": "/v1/token"})

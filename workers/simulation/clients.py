@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from workers.simulation.bearer import KeyOrToken
 from workers.simulation.bodies import Body, bodies
 from workers.simulation.roster import OUTSIDE_CLIENTS
 from workers.simulation.timing import real_seconds_left
@@ -55,7 +56,7 @@ class Client:
     def __init__(self, http: httpx.AsyncClient, body: Body, key: str, speed: float) -> None:
         self._http = http
         self._body = body
-        self._headers = {"Authorization": f"Bearer {key}"}
+        self._auth = KeyOrToken(key)
         self._speed = speed
         self._pending: dict[str, _Pending] = {}
         self._reconciled = float("-inf")
@@ -144,7 +145,7 @@ class Client:
                 log.error("%s: an answer was refused with %d", self._body.code, result["status"])
 
     async def _call(self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
-        answer = await self._http.request(method, path, json=body, params=query, headers=self._headers)
+        answer = await self._http.request(method, path, json=body, params=query, auth=self._auth)
         if answer.status_code in (429, 503):
             raise _Later(_retry_after(answer))
         answer.raise_for_status()
