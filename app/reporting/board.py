@@ -14,12 +14,9 @@ from sqlalchemy import TextClause, text
 from app.db import Connection
 from app.referrals.codes import priority_of
 from app.referrals.heartbeat import Beating, silent_seconds
-from app.referrals.states import DispatchState
+from app.referrals.states import CLOCK_RUNS
 from app.reporting.queues import observed
 from app.reporting.trouble import NO_TROUBLE, Trouble, trouble
-
-_CLOCK_RUNS = {DispatchState.QUEUED, DispatchState.DELIVERED, DispatchState.ACKNOWLEDGED}
-"""While it is held back from an agency, or the agency waits for more information, its clock stands (contract)."""
 
 PAGE_SIZE = 20
 HELD_SHOWN = 5
@@ -122,7 +119,7 @@ async def _add_dispatches(connection: Connection, referrals: Sequence[dict[str, 
     by_id: dict[UUID, list[dict[str, Any]]] = {referral["id"]: [] for referral in referrals}
     for row in await connection.execute(_DISPATCHES, {"referrals": list(by_id)}):
         dispatch = dict(row._mapping)
-        dispatch["overdue"] = dispatch.pop("due_has_passed") and dispatch["state"] in _CLOCK_RUNS
+        dispatch["overdue"] = dispatch.pop("due_has_passed") and dispatch["state"] in CLOCK_RUNS
         by_id[dispatch.pop("referral_id")].append(dispatch)
     for referral in referrals:
         referral["dispatches"] = by_id[referral["id"]]
