@@ -18,7 +18,7 @@ async def run(stage: Stage) -> list[Figure]:
     bare_url, orm_url = await stage.database("ingest_bare"), await stage.database("ingest_orm")
     requests = posts(await stage.key(url, ORIGINATOR))
     async with (
-        stage.gateways(url, **UNBOUNDED) as ours,
+        stage.gateways(url, 2, **UNBOUNDED) as ours,
         stage.baseline("benchmarks.baselines.bare:app", bare_url) as bare,
         stage.baseline("benchmarks.baselines.orm:app", orm_url) as orm,
     ):

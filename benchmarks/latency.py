@@ -23,7 +23,7 @@ async def run(stage: Stage) -> list[Figure]:
     submitting = posts(await stage.key(url, ORIGINATOR))
     polling = [request("GET", "/v1/inbox", await stage.key(url, "GC"))]
     rounds = 1 if stage.effort.quick else stage.effort.rounds
-    async with stage.gateways(url, **UNBOUNDED) as servers:
+    async with stage.gateways(url, 2, **UNBOUNDED) as servers:
         figures = []
         for name, requests in (("POST /v1/referrals", submitting), ("empty poll", polling)):
             await stage.warm(servers, requests)
