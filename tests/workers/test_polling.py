@@ -15,7 +15,7 @@ from app.runtime.child import die_with_parent
 from app.runtime.plan import child_environment
 from app.settings import Settings
 from tests.acts import eventually, rows, submitted
-from tests.conftest import SECRET, Cast
+from tests.conftest import RING, SECRET, Cast
 from tests.journeys.processes import runs
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,7 @@ def worker(database_url: str, tmp_path: Path) -> Iterator[psutil.Process]:
     environment |= {
         "GAIN_DATABASE_URL": database_url,
         "GAIN_SECRET": SECRET,
+        "GAIN_KEY_RING": RING,
         "GAIN_DATA_DIR": str(tmp_path),
         "PYTHONPATH": str(ROOT),
     }
