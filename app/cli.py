@@ -439,16 +439,14 @@ def retention_dispose(
 ) -> None:
     """Dispose of what reviews have decided, with --before only of what has an earlier review date.
 
-    Data keys and content are deleted, a tombstone stays, the log tells. Whatever ends it leaves each referral whole
-    or disposed of, and the next run goes on. It is complete once every backup that holds the wrapped keys has expired.
+    Data keys and content are deleted, a tombstone stays, the log tells. Ctrl-C ends it after the batch under way;
+    however it ends, each referral is whole or disposed of, and the next run goes on. It is complete once every backup
+    that holds the wrapped keys has expired.
     """
     from app.runtime.retaining import dispose
 
-    try:
-        dispose(data_dir, before and before.date(), _say, dry_run=dry_run)
-    except KeyboardInterrupt:
-        _say("ended; what was disposed of is, the rest is as it was: start it again to go on")
-        raise typer.Exit(130) from None
+    if ended_by := dispose(data_dir, before and before.date(), _say, dry_run=dry_run):
+        raise typer.Exit(128 + ended_by)
 
 
 @retention.command("hold")

@@ -86,12 +86,13 @@ async def dispose_all(
     database: Database,
     actor: Actor,
     before: date | None = None,
-    told: Callable[[int], None] = lambda _number: None,
+    told: Callable[[int], bool] = lambda _number: True,
     batch: int = BATCH,
 ) -> int:
     """Dispose of all that reviews have decided on, a transaction a batch; returns how many.
 
-    `told` hears the number after each batch. What is on legal hold, was reopened or is not decided any more stays.
+    `told` hears the number after each batch, and says whether to go on. What is on legal hold, was reopened or is not
+    decided any more stays.
     """
     done, after = 0, _BEFORE_ALL
     while True:
@@ -100,8 +101,7 @@ async def dispose_all(
             locked = list((await connection.execute(_LOCK, parameters)).scalars())
             gone = await _dispose(connection, actor, locked)
         done += gone
-        told(done)
-        if len(locked) < batch:
+        if not told(done) or len(locked) < batch:
             return done
         after = locked[-1]
 

@@ -1,6 +1,7 @@
 """`gain retention …`: what is due, reviews, legal holds, disposal; whether or not the data directory's system runs."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
@@ -31,6 +32,7 @@ COLUMNS = ("reference", "originator", "state", "mopi_group", "closed_at", "revie
 """What `print_due` tells of a referral."""
 
 _TELL_SECONDS = 2.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def print_due(data_dir: Path, until: date | None, show: Say, say: Say, *, as_json: bool) -> None:
@@ -71,8 +73,12 @@ def write_review(data_dir: Path, references: Sequence[str], decision: Decision, 
     _with_database(data_dir, work)
 
 
-def dispose(data_dir: Path, before: date | None, say: Say, *, dry_run: bool) -> None:
-    """Dispose of what reviews have decided, or (`dry_run`) only say how many. Raises `StartRefused`."""
+def dispose(data_dir: Path, before: date | None, say: Say, *, dry_run: bool) -> int:
+    """Dispose of what reviews have decided, or (`dry_run`) only say how many. Raises `StartRefused`.
+
+    Ctrl-C or SIGTERM ends it after the batch under way, a second one at once. Returns the signal's number, 0 without.
+    """
+    ended: list[int] = []
 
     async def work(database: Database) -> None:
         async with database.transaction() as connection:
@@ -80,10 +86,20 @@ def dispose(data_dir: Path, before: date | None, say: Say, *, dry_run: bool) -> 
         if dry_run:
             say(f"{waiting:,} referrals would be disposed of")
             return
-        number = await disposal.dispose_all(database, operator(), before, _progress(waiting, say))
+        _end_after_a_batch(ended)
+        tell = _progress(waiting, say)
+
+        def go_on(number: int) -> bool:
+            tell(number)
+            return not ended
+
+        number = await disposal.dispose_all(database, operator(), before, go_on)
         say(f"{number:,} referrals disposed of; complete once every backup that holds their keys has expired")
+        if ended:
+            say("ended before all were: start it again to go on")
 
     _with_database(data_dir, work)
+    return ended[0] if ended else 0
 
 
 def set_hold(data_dir: Path, reference: str, reason: str, say: Say) -> None:
@@ -131,6 +147,19 @@ def _with_database(data_dir: Path, work: Callable[[Database], Awaitable[T]]) -> 
                 await database.close()
 
         return asyncio.run(run())
+
+
+def _end_after_a_batch(ended: list[int]) -> None:
+    """Note a signal in `ended` instead of being ended by it; the next one ends us."""
+    loop = asyncio.get_running_loop()
+
+    def note(number: int) -> None:
+        ended.append(number)
+        for each in _SIGNALS:
+            loop.remove_signal_handler(each)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, note, number)
 
 
 def _text(value: object) -> str:
