@@ -21,9 +21,10 @@ from app.retention.reference import rules
 from app.retention.review import Decision, Refused
 from app.retention.schedule import date_all
 from tests import canary
-from tests.acts import QUESTION, actions, change, dispatched, inbox, rows, slug, submitted
+from tests.acts import QUESTION, actions, change, dispatched, eventually, inbox, rows, slug, submitted
 from tests.conftest import HIT, Cast, Workers, referral
 from tests.invariants import audit_tree_verifies, check
+from workers.dating import Dating
 
 REVIEWER = Actor("GAIN", "operator tests")
 GOES = Decision(None, reason="Zzyxquill7 has no further use")
@@ -107,6 +108,29 @@ async def test_a_closed_referral_is_due_in_its_groups_year_and_not_before(closed
     [row] = await due(database)
     assert row["review_on"] <= clock.now().date()
     assert "retention.due" in await actions(database, "consultation")
+
+
+async def test_the_scheduler_dates_what_has_ended_by_itself(closed: Closed, database: Database) -> None:
+    dating = Dating(database)
+    for _ in range(3):
+        dating.tick()  # the first begins, and an hour passes until the next
+    await eventually(lambda: rows(database, "SELECT * FROM retention"))
+    await dating.close()
+    shown = (await closed.region.get(f"/v1/referrals/{closed.id}/retention")).json()
+    assert shown["group"] == 1
+    assert int(shown["review_on"][:4]) == int(shown["closed_at"][:4]) + 10
+
+
+async def test_what_cannot_be_opened_gets_no_guessed_group_and_stops_nobody_else(
+    closed: Closed, cast: Cast, database: Database
+) -> None:
+    other = await submitted(closed.force)
+    await closed.force.post(f"/v1/referrals/{other['id']}/cancel", json={"reason": "not needed"})
+    await change(database, "UPDATE referral SET content = content || 'x' WHERE id = :id", id=UUID(closed.id))
+    done = await date_all(database, rules())
+    assert (done.dated, done.unopenable) == (1, 1)
+    with pytest.raises(Refused, match="no review date"):
+        await decided(database, closed.id, Decision(None, early=True))
 
 
 async def test_what_is_open_has_no_review_date(cast: Cast, workers: Workers, database: Database) -> None:
