@@ -1,5 +1,6 @@
 """Retention through the doors: legal holds, reviews, disposal, and what is left of what was disposed of."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -439,6 +440,39 @@ async def test_a_run_goes_batch_by_batch_and_takes_only_what_was_decided(cast: C
     found = await rows(database, "SELECT id FROM referral WHERE disposed_at IS NOT NULL ORDER BY id")
     assert [str(row["id"]) for row in found] == [made[index]["id"] for index in (0, 1, 3, 4)]
     assert await disposal.dispose_all(database, REVIEWER) == 0
+    async with database.transaction() as connection:
+        await check(connection)
+
+
+_WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+async def _waits_for_a_lock(database: Database) -> bool:
+    return bool(await rows(database, _WAITING))
+
+
+@pytest.mark.parametrize("meanwhile", ["a legal hold", "an answer too late"])
+async def test_what_comes_in_the_moment_of_disposal_is_before_it_or_after_it(
+    closed: Closed, database: Database, meanwhile: str
+) -> None:
+    """The hold was first: it stays. The answer comes second: not even evidence is kept."""
+    await decided(database, closed.id, Decision(None, early=True))
+    if meanwhile == "a legal hold":
+        async with database.transaction() as connection:
+            await hold.hold(connection, REVIEWER, UUID(closed.id), "a court asks")
+            run = asyncio.create_task(disposed(database))
+            await eventually(lambda: _waits_for_a_lock(database))
+        assert await run == 0
+        assert (await closed.force.get(f"/v1/referrals/{closed.id}/product")).status_code == 200
+        return
+    async with database.transaction() as connection:
+        gone = await disposal._dispose(connection, REVIEWER, [UUID(closed.id)])
+        late = asyncio.create_task(
+            closed.agency.post(f"/v1/inbox/{closed.item}/response", json=HIT | {"summary": f"{WORD} again"})
+        )
+        await eventually(lambda: _waits_for_a_lock(database))
+    assert gone == 1
+    assert slug(await late) == "disposed"
     async with database.transaction() as connection:
         await check(connection)
 
