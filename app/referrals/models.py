@@ -310,6 +310,15 @@ class Submission(Base):
     sameness: Mapped[bytes]
     referral_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("referral.id"))
 
+    __table_args__ = (
+        Index(
+            "ix_submission_referral_id_brin",
+            "referral_id",
+            postgresql_using="brin",
+            postgresql_ops={"referral_id": "uuid_minmax_multi_ops"},
+        ),
+    )
+
 
 class AgencySeen(Base):
     """When an agency was last heard of: it looked into its inbox, or its adapter answered."""

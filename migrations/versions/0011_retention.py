@@ -1,4 +1,4 @@
-"""Retention: review dates, legal holds, and the marks of a referral that was disposed of."""
+"""Retention: review dates, legal holds, the marks of a referral that was disposed of, and its submissions found."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -51,8 +51,18 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["referral_id"], ["referral.id"], name=op.f("fk_legal_hold_referral_id")),
         sa.PrimaryKeyConstraint("referral_id", name=op.f("pk_legal_hold")),
     )
-    # Looked at in a transaction of its own, so that nobody waits for it.
+    # Built and looked at in transactions of their own, so that nobody waits for them.
     with op.get_context().autocommit_block():
+        op.create_index(
+            "ix_submission_referral_id_brin",
+            "submission",
+            ["referral_id"],
+            unique=False,
+            postgresql_using="brin",
+            postgresql_ops={"referral_id": "uuid_minmax_multi_ops"},
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
         op.execute("ALTER TABLE referral VALIDATE CONSTRAINT ck_referral_disposed")
 
 
