@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import access, audit, keyring, keys
+from app.commands import access, audit, keyring, keys, retention
 from app.commands.words import HERE, DataDirectory, say
 from app.referrals.heartbeat import HEALTHY_SECONDS, Beating
 
@@ -22,7 +22,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (keys, audit, keyring, access):
+for group in (keys, audit, keyring, retention, access):
     cli.add_typer(group.commands, name=group.__name__.rpartition(".")[2])
 
 Processes = Annotated[int | None, typer.Option(min=1, max=64, help="Processes. Default: the setting's.")]

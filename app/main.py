@@ -34,7 +34,7 @@ from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, queues, sign_in
+from app.status import actions, queues, retention, sign_in
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Wake
@@ -88,6 +88,7 @@ DOORS = (
     product.router,
     queues.router,
     actions.router,
+    retention.router,
     messages.router,
     status_pages.router,
     sign_in.router,

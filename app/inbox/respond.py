@@ -11,7 +11,16 @@ from app.access.principal import Principal
 from app.access.routes import CurrentPrincipal, permit
 from app.crypto.keys import Keys
 from app.crypto.sameness import sameness
-from app.errors import ALREADY_ANSWERED, CLAIM_STALE, INVALID_BODY, NO_LONGER_OPEN, NOT_FOUND, Problem, ProblemType
+from app.errors import (
+    ALREADY_ANSWERED,
+    CLAIM_STALE,
+    DISPOSED,
+    INVALID_BODY,
+    NO_LONGER_OPEN,
+    NOT_FOUND,
+    Problem,
+    ProblemType,
+)
 from app.inbox.own import OwnInbox
 from app.inbox.route import InboxRoute
 from app.inbox.views import AcknowledgementBody, AcknowledgementsBody, ReceiptView, ResponsesBody, Results
@@ -32,6 +41,7 @@ _REFUSED_ACKNOWLEDGEMENT: dict[Acknowledgement, ProblemType] = {
 _REFUSED_ANSWER: dict[Verdict, ProblemType] = {
     Verdict.NOT_FOUND: NOT_FOUND,
     Verdict.NO_LONGER_OPEN: NO_LONGER_OPEN,
+    Verdict.DISPOSED: DISPOSED,
     Verdict.CONFLICT: ALREADY_ANSWERED,
     Verdict.HELD_BY_ANOTHER: CLAIM_STALE,
     Verdict.SUPERSEDED: CLAIM_STALE,
@@ -67,7 +77,7 @@ async def acknowledge_several(body: AcknowledgementsBody, principal: CurrentPrin
     "/{id}/response",
     status_code=201,
     response_model=ReceiptView,
-    responses=refusals(NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, ALREADY_ANSWERED, CLAIM_STALE)
+    responses=refusals(NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, DISPOSED, ALREADY_ANSWERED, CLAIM_STALE)
     | {200: {"model": ReceiptView, "description": "The same again: nothing changed."}},
     summary="Answer an item",
 )
@@ -78,7 +88,7 @@ async def respond_one(
     """201 for the first answer or a question; 200 for the same again.
 
     Refused in this order: not yours 404, no longer open 410 (kept as late evidence), a different answer than the one
-    recorded 409 (kept as evidence).
+    recorded 409 (kept as evidence). Of a referral that was disposed of nothing is kept: 410.
     """
     answer = _answer(id, body, principal, request.app.state.keys)
     async with inbox.transaction() as connection:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from app.parties.codes import Priority
 from app.referrals.documents import SubmittedReferral, SubmittedResponse
 from app.referrals.states import DispatchState, Outcome, ReferralState
 
@@ -42,10 +43,26 @@ class ReferralView(SubmittedReferral):
     dispatches: list[DispatchView]
 
 
+class TombstoneView(BaseModel):
+    """What is left of a referral that was disposed of: who was asked, and when. Nothing of what it said."""
+
+    id: UUID
+    reference: str
+    originator: str
+    state: ReferralState
+    priority: Priority
+    created_at: datetime
+    updated_at: datetime
+    respond_by: datetime
+    disposed_at: datetime
+    group: int = Field(description="The MoPI group (1 to 4) under which it was kept.")
+    dispatches: list[DispatchView]
+
+
 class ReferralPage(BaseModel):
     """One page of referrals, newest first."""
 
-    items: list[ReferralView]
+    items: list[ReferralView | TombstoneView]
     next: str | None
 
 

@@ -12,7 +12,7 @@ from app.access.policy import Action
 from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.db import Connection
-from app.errors import INVALID_BODY, NOT_FOUND, STATE_CONFLICT, UNKNOWN_ADDRESSEE, Problem
+from app.errors import DISPOSED, INVALID_BODY, NOT_FOUND, STATE_CONFLICT, UNKNOWN_ADDRESSEE, Problem
 from app.parties.codes import Priority
 from app.parties.directory import Directory
 from app.referrals import lifecycle, queries, rounds
@@ -29,7 +29,10 @@ from app.web.idempotency import REPLAYED, IdempotencyKey
 from app.web.json import json_response
 
 router = APIRouter(
-    route_class=AccessRoute, prefix="/v1", tags=["co-ordinators"], responses=refusals(NOT_FOUND, STATE_CONFLICT)
+    route_class=AccessRoute,
+    prefix="/v1",
+    tags=["co-ordinators"],
+    responses=refusals(NOT_FOUND, STATE_CONFLICT, DISPOSED),
 )
 
 _Referral = dict[str, Any]
@@ -74,9 +77,12 @@ class Act:
         self._key = idempotency_key
 
     async def on(self, referral_id: UUID, action: str, body: Document | None, deed: _Deed) -> Response:
-        """Do it once, answer with the referral; 404 where the caller does not oversee it, 409 where `deed` is False."""
+        """Do it once, answer with the referral; 404 where the caller does not oversee it, 409 where `deed` is False.
+
+        410 where it was disposed of: nothing is done to what is left.
+        """
         seen = queries.visible(self.principal, Action.COORDINATE)
-        referral = await queries.get(self.connection, seen, referral_id)
+        referral = await queries.whole(self.connection, seen, referral_id)
         if referral is None:
             raise Problem(NOT_FOUND)
         document = body.model_dump(mode="json") if body else {}
