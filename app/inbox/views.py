@@ -73,6 +73,13 @@ class AcknowledgementBody(Document):
     claim_id: UUID | None = Field(default=None, description="The claim under which the item is held, if there is one.")
 
 
+class AcknowledgedView(BaseModel):
+    """What became of an item that was acknowledged."""
+
+    id: UUID
+    state: DispatchState
+
+
 class AcknowledgementsBody(Document):
     """Several acknowledgements at once."""
 

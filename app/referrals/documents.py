@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -48,6 +49,8 @@ from app.referrals.states import Outcome
 
 T = TypeVar("T")
 
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+
 
 def _refuse(kind: ProblemType, message: str) -> PydanticCustomError:
     """An error that becomes its own problem type where it is the only one."""
@@ -68,8 +71,15 @@ def _iso_date(value: object) -> object:
     """Only YYYY-MM-DD: a bare number would otherwise be taken for a Unix time."""
     if isinstance(value, date):
         return value
-    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
         raise _invalid("must be a date as YYYY-MM-DD")
+    return value
+
+
+def _rfc3339(value: object) -> object:
+    """Only RFC 3339 with its offset: a bare number would otherwise be taken for a Unix time."""
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise _invalid("must be a time as in RFC 3339, with its offset")
     return value
 
 
@@ -84,6 +94,7 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVali
 Paragraph = Annotated[str, StringConstraints(min_length=1, max_length=2_000), AfterValidator(_not_blank)]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=10_000), AfterValidator(_not_blank)]
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 PartyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9-]{1,31}$")]
 
 

@@ -3,6 +3,7 @@
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -91,7 +92,24 @@ def of_http_exception(error: HTTPException, scope: Scope) -> Response:
     kind = _BY_STATUS.get(error.status_code, errors.BAD_REQUEST if error.status_code < 500 else errors.INTERNAL)
     response = answer(Problem(kind), scope)
     response.headers.update(error.headers or {})
+    if kind is errors.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(_methods(scope)) or response.headers.get("Allow", "")
     return response
+
+
+def _methods(scope: Scope) -> list[str]:
+    """Every method that the address takes. The framework tells those of the first of its routes only."""
+    path = path_template(scope)
+    routes = iter_route_contexts(scope["app"].routes)
+    found = (getattr(context.original_route, "methods", None) for context in routes if context.path == path)
+    return sorted({method for methods in found for method in methods or ()})
+
+
+def path_template(scope: Scope) -> str:
+    """The whole path of the route that the request of this ASGI scope was led to, with its parameters' names."""
+    # A route of an included router knows its whole path only through this context (FastAPI 0.165, fastapi/routing.py).
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    return str(getattr(context, "path_format", "") or getattr(scope.get("route"), "path_format", ""))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
