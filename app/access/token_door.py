@@ -91,7 +91,7 @@ async def issue(request: Request, database: DatabaseOf) -> Response:
     event = Event(Operation.CONSULTATION, "token.issued", detail={"bound": certificate is not None})
     async with database.transaction() as connection:
         await record(connection, _actor(credential), [event])
-    document = {"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME_SECONDS}
+    document = {"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME_SECONDS}  # nosec B105
     return json_response({**document, "scope": " ".join(sorted(scope))})
 
 

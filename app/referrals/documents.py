@@ -83,6 +83,10 @@ def _rfc3339(value: object) -> object:
     return value
 
 
+ONCE = Field(json_schema_extra={"uniqueItems": True})
+"""What the OpenAPI document says of a list whose values are checked by `each_once`."""
+
+
 def each_once(values: list[T]) -> list[T]:
     """The values, of which none may stand twice."""
     if len(set(values)) != len(values):
@@ -96,6 +100,9 @@ LongText = Annotated[str, StringConstraints(min_length=1, max_length=10_000), Af
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 PartyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9-]{1,31}$")]
+
+
+PartyCodes = Annotated[list[PartyCode], Field(min_length=1, max_length=100), AfterValidator(each_once), ONCE]
 
 
 class Document(BaseModel):
@@ -198,7 +205,7 @@ class Handling(Document):
     """Handling code, and the conditions that code C needs (3x5x2)."""
 
     code: HandlingCode
-    conditions: Annotated[list[HandlingCondition], AfterValidator(each_once)] = []
+    conditions: Annotated[list[HandlingCondition], AfterValidator(each_once), ONCE] = []
 
     @model_validator(mode="after")
     def _conditions_fit(self) -> Self:
@@ -227,20 +234,20 @@ class SubmittedReferral(Document):
     subject: Subject
     ocg: OrganisedCrimeGroup | None = None
     criterion: Criterion
-    crime_types: Annotated[list[CrimeType], Field(min_length=1), AfterValidator(each_once)]
+    crime_types: Annotated[list[CrimeType], Field(min_length=1), AfterValidator(each_once), ONCE]
     priority: Priority
     purpose: Paragraph
     information_sought: Paragraph | None = None
-    warnings: Annotated[list[SubjectWarning], AfterValidator(each_once)] = []
+    warnings: Annotated[list[SubjectWarning], AfterValidator(each_once), ONCE] = []
     operation_name: Line | None = None
     contact: Contact | None = None
     legal_basis: LegalBasis
     marking: Annotated[Marking, BeforeValidator(_accepted_marking)]
     grading: Grading
     handling: Handling
-    addressees: Annotated[list[PartyCode], Field(min_length=1, max_length=100), AfterValidator(each_once)] | None = (
-        Field(default=None, description="Codes of the bodies to ask. Left out: the routing matrix chooses.")
-    )
+    addressees: (
+        Annotated[list[PartyCode], Field(min_length=1, max_length=100), AfterValidator(each_once), ONCE] | None
+    ) = Field(default=None, description="Codes of the bodies to ask. Left out: the routing matrix chooses.")
     client_reference: Line | None = Field(default=None, description="The originator's own reference; never shown on.")
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AfterValidator, Field
 from sqlalchemy import func, select
 
 from app.access.policy import Action
@@ -16,7 +15,7 @@ from app.errors import INVALID_BODY, NOT_FOUND, STATE_CONFLICT, UNKNOWN_ADDRESSE
 from app.parties.codes import Priority
 from app.parties.directory import Directory
 from app.referrals import lifecycle, queries, rounds
-from app.referrals.documents import Document, Moment, Paragraph, PartyCode, each_once
+from app.referrals.documents import Document, Moment, Paragraph, PartyCodes
 from app.referrals.idempotency import Asked, first_time
 from app.referrals.lifecycle import Restart
 from app.referrals.models import Dispatch
@@ -50,7 +49,7 @@ class Nothing(Document):
 class Addressees(Document):
     """Whom to ask besides."""
 
-    addressees: Annotated[list[PartyCode], Field(min_length=1, max_length=100), AfterValidator(each_once)]
+    addressees: PartyCodes
 
 
 class Extension(Document):

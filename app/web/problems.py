@@ -99,7 +99,10 @@ def of_http_exception(error: HTTPException, scope: Scope) -> Response:
 
 def _methods(scope: Scope) -> list[str]:
     """Every method that the address takes. The framework tells those of the first of its routes only."""
-    path = path_template(scope)
+    return _taken_by(scope, scope["path"]) or _taken_by(scope, path_template(scope))
+
+
+def _taken_by(scope: Scope, path: str) -> list[str]:
     routes = iter_route_contexts(scope["app"].routes)
     found = (getattr(context.original_route, "methods", None) for context in routes if context.path == path)
     return sorted({method for methods in found for method in methods or ()})
@@ -114,7 +117,11 @@ def path_template(scope: Scope) -> str:
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  the handler is registered for it
-    return answer(faults.problem_of(error.errors(), error.body), request.scope)
+    problem = faults.problem_of(error.errors(), error.body)
+    if problem.kind is errors.NOT_FOUND and _taken_by(request.scope, request.scope["path"]):
+        # A word where another route has an id, as in GET of an address that takes POST only.
+        return of_http_exception(HTTPException(405), request.scope)
+    return answer(problem, request.scope)
 
 
 @router.get("/problems", response_class=Response)

@@ -93,9 +93,8 @@ class Matrix:
         """The cells whose caller reaches the rows it asks for (or asks for a list), or those that are refused."""
         # Claims last: they take items, for a while, out of other consumers' hands.
         operations = sorted(REQUESTS, key=lambda operation: operation[1] == "/v1/inbox/claims")
-        return [
-            (op, one) for op in operations for one in self._scene.callers if (self._status(op, one) < 400) is reached
-        ]
+        cells = [(operation, caller) for operation in operations for caller in self._scene.callers]
+        return [cell for cell in cells if (self._status(*cell) < 400) is reached]
 
     async def refused(self, operation: Operation, caller: Caller, target: Target) -> None:
         """403 or 404, the same as for what does not exist."""
