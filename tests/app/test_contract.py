@@ -44,11 +44,11 @@ class Material:
         self.gateway = gateway
         self.keys = {role: gateway.key(party, role) for role, party in PARTIES.items()}
         self.spare = [_id(gateway.key("EA")) for _ in range(20)]
-        force = self._client(Role.ORIGINATOR)
         body = referral(addressees=["HMRC", "EA", "SMARTWATER"])
-        self.referrals = [force.post("/v1/referrals", json=body).json()["id"] for _ in range(60)]
-        asyncio.run(work(gateway))
-        found = [force.get(f"/v1/referrals/{id}").json()["dispatches"] for id in self.referrals]
+        with self._client(Role.ORIGINATOR) as force:
+            self.referrals = [force.post("/v1/referrals", json=body).json()["id"] for _ in range(60)]
+            asyncio.run(work(gateway))
+            found = [force.get(f"/v1/referrals/{id}").json()["dispatches"] for id in self.referrals]
         self.dispatches = [one["id"] for dispatches in found for one in dispatches]
         self.items = [one["id"] for dispatches in found for one in dispatches if one["agency"] == "HMRC"]
 
@@ -151,7 +151,7 @@ def _configuration(material: Material, role: Role, examples: int) -> dict[str, A
         "hooks": "tests.app.contract_hooks",
         "color": False,
         "auth": {"openapi": {"credential": {"bearer": material.keys[role]}}},
-        "generation": {"max-examples": examples, "database": "none"},
+        "generation": {"max-examples": examples, "database": "none", "allow-x00": False},
         "dictionaries": dictionaries,
         "operations": told,
         "continue-on-failure": True,
