@@ -232,6 +232,7 @@ def _need(settings: object, *names: str, secret: bool = True) -> None:
         raise SettingsError(
             "GAIN_KEY_RING_FILE (or GAIN_KEY_RING) must hold a key ring; make one with: gain keyring new"
         )
+    settings.refuse_key_ring_of_tests()
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from app import logs, metrics
 from app.access import token_door
 from app.access.attempts import Attempts
 from app.access.gate import Gate
+from app.access.openapi import describe_access
 from app.access.policy import Action
 from app.access.routes import AccessRoute, permit, require_declarations
 from app.administration import keys as keys_door
@@ -123,6 +124,7 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
     for door in DOORS:
         app.include_router(door)
     require_declarations(app, OPEN_PATHS)
+    describe_access(app)
     return app
 
 

@@ -23,7 +23,14 @@ from app.errors import (
 )
 from app.inbox.own import OwnInbox
 from app.inbox.route import InboxRoute
-from app.inbox.views import AcknowledgementBody, AcknowledgementsBody, ReceiptView, ResponsesBody, Results
+from app.inbox.views import (
+    AcknowledgedView,
+    AcknowledgementBody,
+    AcknowledgementsBody,
+    ReceiptView,
+    ResponsesBody,
+    Results,
+)
 from app.referrals import lifecycle
 from app.referrals.documents import SubmittedResponse
 from app.referrals.lifecycle import Acknowledgement, Answer, Recorded, Verdict
@@ -50,6 +57,7 @@ _REFUSED_ANSWER: dict[Verdict, ProblemType] = {
 
 @router.post(
     "/{id}/acknowledgement",
+    response_model=AcknowledgedView,
     responses=refusals(NOT_FOUND, CLAIM_STALE, NO_LONGER_OPEN),
     summary="Acknowledge an item, or its cancellation",
 )

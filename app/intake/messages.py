@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request, Response
 from app.access.policy import Action
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.errors import DISPOSED, NOT_FOUND, STATE_CONFLICT, Problem
-from app.intake.views import ReferralView
 from app.referrals import lifecycle, queries
 from app.referrals.documents import Document, Paragraph
 from app.referrals.idempotency import Asked, first_time
+from app.referrals.shown import ReferralView
 from app.web.database import Transaction
 from app.web.docs import refusals
 from app.web.idempotency import REPLAYED, IdempotencyKey

@@ -28,7 +28,6 @@ from app.errors import (
     Problem,
 )
 from app.intake.coalescer import Coalescer
-from app.intake.views import ReferralView
 from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
 from app.referrals import queries
@@ -38,6 +37,7 @@ from app.referrals.codes import rank
 from app.referrals.deadlines import due_at
 from app.referrals.documents import SubmittedReferral
 from app.referrals.gauge import BacklogGauge
+from app.referrals.shown import ReferralView
 from app.referrals.states import ReferralState
 from app.web.database import database
 from app.web.docs import refusals

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator
 
 from app.access.policy import Action
 from app.access.principal import Principal
@@ -14,11 +14,12 @@ from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.db import Connection
 from app.errors import BAD_CURSOR, DISPOSED, NOT_FOUND, STATE_CONFLICT, Problem
-from app.intake.views import EventPage, ReferralPage, ReferralView, ResponsePage, TombstoneView
+from app.intake.views import EventPage, ReferralPage, ResponsePage, TombstoneView
 from app.referrals import lifecycle, queries
-from app.referrals.documents import Document, Paragraph, PartyCode
+from app.referrals.documents import Document, Moment, Paragraph, PartyCode
 from app.referrals.idempotency import Asked, first_time
 from app.referrals.queries import Filters
+from app.referrals.shown import ReferralView
 from app.referrals.states import ReferralState
 from app.web import cursor as cursors
 from app.web.database import Transaction
@@ -38,7 +39,7 @@ def _utc(moment: datetime) -> datetime:
         raise ValueError("is outside the years 1 to 9999") from None
 
 
-UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
+UtcTime = Annotated[Moment, AfterValidator(_utc)]
 
 
 class Cancellation(Document):
