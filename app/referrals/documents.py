@@ -103,7 +103,8 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVali
 Paragraph = Annotated[str, StringConstraints(min_length=1, max_length=2_000), AfterValidator(_not_blank)]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=10_000), AfterValidator(_not_blank)]
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
-Whole = Annotated[StrictInt, BeforeValidator(_whole)]
+WHOLE = BeforeValidator(_whole)
+"""Beside a strict integer. Last of its annotations, or the OpenAPI document loses those before it."""
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 PartyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9-]{1,31}$")]
 
@@ -188,7 +189,7 @@ class OrganisedCrimeGroup(Document):
 
     reference: Line
     band: Annotated[str, StringConstraints(min_length=1, max_length=10), AfterValidator(_not_blank)] | None = None
-    score: Annotated[Whole, Field(ge=0, le=10_000)] | None = None
+    score: Annotated[StrictInt, Field(ge=0, le=10_000), WHOLE] | None = None
     morile_score: Annotated[float, Field(ge=0, le=10_000, strict=True)] | None = None
 
 
@@ -203,7 +204,7 @@ class Contact(Document):
 class Grading(Document):
     """Source evaluation 1 to 3 and intelligence assessment A to E (3x5x2)."""
 
-    source: Annotated[Whole, Field(ge=1, le=3)]
+    source: Annotated[StrictInt, Field(ge=1, le=3), WHOLE]
     assessment: Assessment
 
 

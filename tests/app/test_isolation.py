@@ -201,7 +201,14 @@ async def _first_of_stream(app: FastAPI, caller: Caller) -> httpx.Response:
         "method": "GET",
         "scheme": "http",
     }
-    scope |= {"path": "/live", "raw_path": b"/live", "query_string": b"", "root_path": "", "headers": headers}
+    scope |= {
+        "scheme": "http",
+        "path": "/live",
+        "raw_path": b"/live",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+    }
     serving = asyncio.create_task(
         app({**scope, "client": ("192.0.2.200", 1), "server": ("gain.test", 80)}, receive, send)
     )
