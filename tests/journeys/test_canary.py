@@ -127,7 +127,7 @@ def play(played: Played) -> None:
     played.refused(force.post("/v1/referrals", content=json.dumps(body)[:-1], headers={"Content-Type": "text/json"}))
     played.refused(force.post("/v1/referrals", json=body | {"purpose": "x"}, headers={"Idempotency-Key": WORD}))
     played.refused(force.get(f"/v1/referrals?state={WORD}"))
-    # Wherever else a client can put a word of its own: addresses, cursors, headers, forms, keys, times, other media types.
+    # Wherever else a client can put a word of its own: addresses, cursors, headers, forms, keys, times, media types.
     played.refused(force.get(f"/v1/referrals/{WORD}"))
     played.refused(force.get(f"/{WORD}"))
     played.refused(force.get(f"/v1/referrals?cursor={WORD}"))
