@@ -19,7 +19,7 @@ from app.crypto.keys import Purpose
 from app.crypto.sameness import sameness
 from app.db import Connection
 from app.errors import BAD_CURSOR, INVALID_BODY, NOT_FOUND, STATE_CONFLICT, Problem
-from app.referrals.documents import WHOLE, Document, PartyCode
+from app.referrals.documents import Document, PartyCode
 from app.web import cursor as cursors
 from app.web.database import Transaction
 from app.web.docs import refusals
@@ -44,13 +44,13 @@ class NewKey(Document):
     label: Label = ""
     scope: Annotated[list[Word], Field(max_length=50)] = Field(default=[], description="Actions, or `read`.")
     networks: Annotated[list[NetworkText], Field(max_length=50)] = Field(default=[], description="In CIDR.")
-    expires_in_days: Annotated[StrictInt, Field(ge=1, le=_LONGEST_DAYS), WHOLE] | None = None
+    expires_in_days: Annotated[StrictInt, Field(ge=1, le=_LONGEST_DAYS)] | None = None
 
 
 class Rotation(Document):
     """How long the key that is replaced goes on being accepted."""
 
-    overlap_hours: Annotated[StrictInt, Field(ge=0, le=24 * 90), WHOLE] = int(register.OVERLAP.total_seconds() // 3600)
+    overlap_hours: Annotated[StrictInt, Field(ge=0, le=24 * 90)] = int(register.OVERLAP.total_seconds() // 3600)
 
 
 class KeyView(BaseModel):

@@ -76,11 +76,6 @@ def _iso_date(value: object) -> object:
     return value
 
 
-def _whole(value: object) -> object:
-    """JSON knows no integers: 3.0 is 3, as in RFC 8785, by which bodies are compared."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _rfc3339(value: object) -> object:
     """Only RFC 3339 with its offset: a bare number would otherwise be taken for a Unix time."""
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
@@ -103,8 +98,6 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVali
 Paragraph = Annotated[str, StringConstraints(min_length=1, max_length=2_000), AfterValidator(_not_blank)]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=10_000), AfterValidator(_not_blank)]
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
-WHOLE = BeforeValidator(_whole)
-"""Beside a strict integer. Last of its annotations, or the OpenAPI document loses those before it."""
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 PartyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9-]{1,31}$")]
 
@@ -189,7 +182,7 @@ class OrganisedCrimeGroup(Document):
 
     reference: Line
     band: Annotated[str, StringConstraints(min_length=1, max_length=10), AfterValidator(_not_blank)] | None = None
-    score: Annotated[StrictInt, Field(ge=0, le=10_000), WHOLE] | None = None
+    score: Annotated[StrictInt, Field(ge=0, le=10_000)] | None = None
     morile_score: Annotated[float, Field(ge=0, le=10_000, strict=True)] | None = None
 
 
@@ -204,7 +197,7 @@ class Contact(Document):
 class Grading(Document):
     """Source evaluation 1 to 3 and intelligence assessment A to E (3x5x2)."""
 
-    source: Annotated[StrictInt, Field(ge=1, le=3), WHOLE]
+    source: Annotated[StrictInt, Field(ge=1, le=3)]
     assessment: Assessment
 
 
