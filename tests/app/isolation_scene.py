@@ -160,12 +160,15 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/cancel"): Ask("referral", body=_reason),
     ("GET", "/v1/referrals/{id}/events"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/hold"): Ask("referral", body=_reason),
+    ("POST", "/v1/referrals/{id}/legal-hold"): Ask("referral", body=_reason),
+    ("POST", "/v1/referrals/{id}/legal-hold/lift"): Ask("referral", body=_reason, prepared="legal hold"),
     ("POST", "/v1/referrals/{id}/messages"): Ask(
         "referral", body=lambda target: {"dispatch_id": target.dispatch, "text": "The second address."}
     ),
     ("GET", "/v1/referrals/{id}/product"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/reject"): Ask("referral", body=_reason),
     ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
+    ("GET", "/v1/referrals/{id}/retention"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/responses"): Ask("referral"),
 }
 """Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
@@ -205,6 +208,8 @@ class Scene:
         found = self._spare[north].pop()
         if ask.prepared == "held":
             await self._done(f"/v1/referrals/{found.referral}/hold", reason="Wait.")
+        elif ask.prepared == "legal hold":
+            await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
         elif ask.prepared == "dispatch cancelled":
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
         return found
