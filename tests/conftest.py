@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -22,6 +22,7 @@ from app.db import Database
 from app.main import create_app
 from app.runtime.embedded import EmbeddedPostgres, EmbeddedValkey
 from app.runtime.migrate import prepare
+from app.runtime.roles import GATEWAY, LOGINS, Login, verifier
 from app.settings import Settings
 from app.wake import Nobody
 from workers.adapters.contract import Adapter
@@ -30,6 +31,9 @@ from workers.pump import Pump
 
 SECRET = "a secret for tests that is long enough to be one"
 RING = "ring-of-tests:" + "A" * 43
+PASSWORD = "of-tests"
+"""What every login of the test databases has as its password."""
+
 _TEMPLATE = "gain_template"
 _numbers = itertools.count(1)
 
@@ -58,12 +62,14 @@ def postgres(servers: Path) -> Iterator[str]:
 async def _make_template(url: str) -> None:
     await _administer(url, f"CREATE DATABASE {_TEMPLATE}")
     await prepare(_database(url, _TEMPLATE))
+    for login in LOGINS:
+        await _administer(url, f"ALTER ROLE {login.name} PASSWORD '{verifier(PASSWORD)}'")
 
 
 async def _administer(url: str, statement: str) -> None:
     engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
-        await connection.execute(text(statement))
+        await connection.exec_driver_sql(statement)
     await engine.dispose()
 
 
@@ -87,11 +93,16 @@ async def database_url(postgres: str) -> AsyncIterator[str]:
     await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def signed_in(url: str, login: Login) -> str:
+    """This database's URL, as a process of the program signs in to it."""
+    return make_url(url).set(username=login.name, password=PASSWORD).render_as_string(hide_password=False)
+
+
 @pytest.fixture
 def configuration(database_url: str, valkey: str, tmp_path: Path) -> Settings:
     """The settings of a gateway on the fresh database."""
     return Settings(
-        database_url=database_url,
+        database_url=signed_in(database_url, GATEWAY),
         broker_url=valkey,
         secret=SecretStr(SECRET),
         key_ring=SecretStr(RING),
@@ -100,9 +111,9 @@ def configuration(database_url: str, valkey: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def database(configuration: Settings) -> AsyncIterator[Database]:
-    """The fresh database, opened."""
-    opened = Database(configuration)
+async def database(configuration: Settings, database_url: str) -> AsyncIterator[Database]:
+    """The fresh database, opened by its owner: what acts for somebody is bound by that one's role all the same."""
+    opened = Database(configuration.model_copy(update={"database_url": database_url}))
     yield opened
     await opened.close()
 
