@@ -18,11 +18,11 @@ from sqlalchemy.pool import NullPool
 from app.access import keys as api_keys
 from app.access.policy import Role
 from app.crypto.keys import Keys
-from app.db import Database
+from app.db import AS_ADMINISTRATOR, Database
 from app.main import create_app
 from app.runtime.embedded import EmbeddedPostgres, EmbeddedValkey
 from app.runtime.migrate import prepare
-from app.runtime.roles import GATEWAY, LOGINS, Login, verifier
+from app.runtime.roles import GATEWAY, LOGINS, WORKER, Login, verifier
 from app.settings import Settings
 from app.wake import Nobody
 from workers.adapters.contract import Adapter
@@ -111,9 +111,21 @@ def configuration(database_url: str, valkey: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def database(configuration: Settings, database_url: str) -> AsyncIterator[Database]:
+def as_worker(configuration: Settings, database_url: str) -> Settings:
+    """The settings of a worker or scheduler on the fresh database."""
+    return configuration.model_copy(update={"database_url": signed_in(database_url, WORKER)})
+
+
+@pytest.fixture
+def as_owner(configuration: Settings, database_url: str) -> Settings:
+    """The settings of a command that the owner of the fresh database gives."""
+    return configuration.model_copy(update={"database_url": database_url})
+
+
+@pytest.fixture
+async def database(as_owner: Settings) -> AsyncIterator[Database]:
     """The fresh database, opened by its owner: what acts for somebody is bound by that one's role all the same."""
-    opened = Database(configuration.model_copy(update={"database_url": database_url}))
+    opened = Database(as_owner)
     yield opened
     await opened.close()
 
@@ -128,7 +140,7 @@ class Cast:
 
     async def key(self, party: str, role: Role | None = None, terms: api_keys.Terms | None = None) -> str:
         """A new key of a party."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_ADMINISTRATOR) as connection:
             return await api_keys.issue(connection, Keys(SECRET.encode()), party, role, terms=terms)
 
     async def play(self, party: str, role: Role | None = None) -> httpx.AsyncClient:

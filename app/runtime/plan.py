@@ -32,7 +32,7 @@ def plan(data_dir: Path, agencies: Sequence[str], simulate: bool, speed: float, 
     if agencies:
         replace = gain_command("keys", "replace", "--label", _AGENCIES, "--file", str(keys), *agencies)
         first.append(Command("agency-keys", replace))
-        parts.append(Command(_AGENCIES, gain_command("agencies", "--keys", str(keys))))
+        parts.append(Command(_AGENCIES, gain_command("agencies", "--keys", str(keys)), database=False))
     environment = {
         **child_environment(),
         "GAIN_SIMULATE": str(simulate).lower(),

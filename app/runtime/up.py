@@ -23,7 +23,8 @@ _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - we look ther
 class Command:
     """One of our own commands as a part. The gateway is the one that `serves`: it is given the listening socket.
 
-    It signs in to the embedded database as its `login`; without one as the owner of all that is in it.
+    It signs in to the embedded database as its `login`; without one as the owner of all that is in it, or, where it
+    needs no `database`, not at all.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Command:
     stop: Ladder = POLITE
     serves: bool = False
     login: Login | None = None
+    database: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class _System:
         environment = dict(self._environment)
         if command.login is not None and command.login.name in self._logins:
             environment["GAIN_DATABASE_URL"] = self._logins[command.login.name]
+        if not command.database:
+            del environment["GAIN_DATABASE_URL"]
         if command.serves:
             environment["GAIN_LISTEN_FD"] = str(self._listener.fileno())
         return Part(
