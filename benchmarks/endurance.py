@@ -37,7 +37,9 @@ async def run(stage: Stage) -> list[Figure]:
             began, finished = time.monotonic(), 0
             polling = [asyncio.create_task(_poll(servers.ports, polls, number)) for number in range(_POLLERS)]
             while finished < total:
-                await stage.load(servers.ports, requests, 32, seconds=_SPELL_SECONDS, warm_seconds=0.0)
+                await stage.load(
+                    servers.ports, requests, 32, seconds=_SPELL_SECONDS, warm_seconds=0.0, expect=(201, 503)
+                )
                 finished = await _worked_off(database, CeleryWake(stage.settings(url)))
                 if finished >= total / 10 and not tenth:
                     tenth = {name: _resident(children) for name, children in watched.items()}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.load import Outcome
 from benchmarks.measure import Figure, Measurement, interleaved
 from benchmarks.referrals import ORIGINATOR, posts
-from benchmarks.stage import Servers, Stage, memory
+from benchmarks.stage import UNBOUNDED, Servers, Stage, memory
 
 CONNECTIONS = (32, 64)
 _QUICK_CONNECTIONS = (64,)
@@ -18,8 +18,7 @@ async def run(stage: Stage) -> list[Figure]:
     bare_url, orm_url = await stage.database("ingest_bare"), await stage.database("ingest_orm")
     requests = posts(await stage.key(url, ORIGINATOR))
     async with (
-        # Nobody fans out here, so the backlog must not be what bounds the figure.
-        stage.gateways(url, GAIN_BACKLOG_REFERRALS="1000000000", GAIN_BACKLOG_SECONDS="1e9") as ours,
+        stage.gateways(url, 2, **UNBOUNDED) as ours,
         stage.baseline("benchmarks.baselines.bare:app", bare_url) as bare,
         stage.baseline("benchmarks.baselines.orm:app", orm_url) as orm,
     ):

@@ -91,9 +91,9 @@ async def _offer(paths: list["_Path"], referrals: int) -> None:
 class _Path:
     """The broker with agencies of which one is of a kind."""
 
-    def __init__(self, stage: Stage, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
         self._database = database
-        self._wake = CeleryWake(stage.settings(""))
+        self._wake = CeleryWake(settings)
         self._ids: list[UUID] = []
 
     async def offer(self) -> None:
@@ -108,6 +108,7 @@ class _Path:
         """Wait until the 21 have answered all."""
 
         async def all_answered() -> bool:
+            self._wake.work()  # nothing else does where no scheduler runs
             return len(await self._answered()) == len(self._ids) * len(HEALTHY)
 
         await eventually(all_answered, _SETTLING_SECONDS, pause=0.1)
@@ -126,12 +127,18 @@ class _Path:
 
 @asynccontextmanager
 async def _path(stage: Stage, kind: str) -> AsyncIterator[_Path]:
-    """A worker whose 22nd agency is of this kind, on a fresh database."""
+    """A worker whose 22nd agency is of this kind, on a fresh database, and in a broker's database of its own.
+
+    Else the worker of one kind would take the wake-ups of another.
+    """
     url = await stage.database(f"isolation_{kind}")
-    database = Database(stage.settings(url))
+    broker = stage.broker_url.removesuffix("/0") + f"/{1 + list(_MADE).index(kind)}"
+    settings = stage.settings(url).model_copy(update={"broker_url": broker})
+    database = Database(settings)
     argv = (sys.executable, "-m", "benchmarks.isolation", kind)
-    with stage.process(f"isolation_{kind}", argv, url, WORKER, GAIN_WORKER_PROCESSES=str(_WORKERS)):
-        yield _Path(stage, database)
+    variables = {"GAIN_WORKER_PROCESSES": str(_WORKERS), "GAIN_BROKER_URL": broker}
+    with stage.process(f"isolation_{kind}", argv, url, WORKER, **variables):
+        yield _Path(settings, database)
     await database.close()
 
 

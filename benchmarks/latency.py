@@ -9,7 +9,7 @@ from benchmarks.fan_out import submission
 from benchmarks.load import Outcome
 from benchmarks.measure import Figure
 from benchmarks.referrals import AGENCIES, ANSWER, ORIGINATOR, posts
-from benchmarks.stage import SECRET, Servers, Stage
+from benchmarks.stage import SECRET, UNBOUNDED, Servers, Stage
 from benchmarks.wire import request
 from workers.pump import Pump
 
@@ -23,7 +23,7 @@ async def run(stage: Stage) -> list[Figure]:
     submitting = posts(await stage.key(url, ORIGINATOR))
     polling = [request("GET", "/v1/inbox", await stage.key(url, "GC"))]
     rounds = 1 if stage.effort.quick else stage.effort.rounds
-    async with stage.gateways(url) as servers:
+    async with stage.gateways(url, 2, **UNBOUNDED) as servers:
         figures = []
         for name, requests in (("POST /v1/referrals", submitting), ("empty poll", polling)):
             await stage.warm(servers, requests)

@@ -32,6 +32,9 @@ from benchmarks.measure import Effort
 
 SECRET = "a secret for benchmarks that is long enough to be one"  # noqa: S105  of servers that last minutes
 RING = "ring-of-benchmarks:" + "A" * 43
+UNBOUNDED: dict[str, str] = {"GAIN_BACKLOG_REFERRALS": "1000000000", "GAIN_BACKLOG_SECONDS": "1e9"}
+"""Variables of gateways beside which nobody fans out: the backlog must not be what bounds the figure."""
+
 _TEMPLATE = "gain_template"
 _READY_SECONDS = 60.0
 _BUSY = 0.8

@@ -44,7 +44,7 @@ class Action(StrEnum):
     SEE_STATUS_PAGE = "see_status_page"
     READ_METRICS = "read_metrics"
     READ_LOG = "read_log"
-    CHECK_LOG = "check_log"
+    READ_CHECKPOINT = "read_checkpoint"
     READ_KEYS = "read_keys"
     MANAGE_KEYS = "manage_keys"
 
@@ -63,7 +63,7 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_QUEUES: _OVERSEERS,
     Action.SEE_STATUS_PAGE: _OVERSEERS,
     Action.READ_LOG: {Role.AUDITOR: Relation.ALL},
-    Action.CHECK_LOG: {Role.AUDITOR: Relation.ALL, Role.ADMINISTRATOR: Relation.ALL},
+    Action.READ_CHECKPOINT: {Role.AUDITOR: Relation.ALL, Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_METRICS: {Role.ADMINISTRATOR: Relation.ALL, Role.NATIONAL: Relation.ALL},
     Action.READ_KEYS: {Role.ADMINISTRATOR: Relation.ALL},
     Action.MANAGE_KEYS: {Role.ADMINISTRATOR: Relation.ALL},

@@ -95,7 +95,7 @@ class ConsistencyProof(BaseModel):
 @router.get(
     "/checkpoint", response_model=CheckpointView, responses=refusals(NOT_FOUND), summary="Read the signed checkpoint"
 )
-@permit(Action.CHECK_LOG)
+@permit(Action.READ_CHECKPOINT)
 async def read_checkpoint(request: Request, connection: Transaction) -> Response:
     """What the log promises to hold: compare it with those you kept, by a consistency proof."""
     last = await checkpoints.latest(connection)
@@ -143,7 +143,7 @@ async def read_entries(
     responses=refusals(NOT_FOUND, INVALID_PARAMETER),
     summary="Prove that an entry is in the log",
 )
-@permit(Action.CHECK_LOG)
+@permit(Action.READ_CHECKPOINT)
 async def read_inclusion(entry: Count, connection: Transaction, size: Count | None = None) -> Response:
     """The path from an entry to the root of the first `size` entries; left out, those of the latest checkpoint."""
     if size is None:
@@ -173,7 +173,7 @@ async def read_inclusion(entry: Count, connection: Transaction, size: Count | No
     responses=refusals(INVALID_PARAMETER),
     summary="Prove that the log has only grown",
 )
-@permit(Action.CHECK_LOG)
+@permit(Action.READ_CHECKPOINT)
 async def read_consistency(
     first: Annotated[int, Query(alias="from", ge=0, le=_LARGEST)],
     second: Annotated[int, Query(alias="to", ge=0, le=_LARGEST)],

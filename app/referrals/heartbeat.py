@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import DateTime, Text, select, text
+from sqlalchemy import DateTime, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base, Connection
@@ -15,6 +15,9 @@ _BEAT = text("""
     INSERT INTO heartbeat (part, at) VALUES (:part, now())
     ON CONFLICT (part) DO UPDATE SET at = excluded.at
 """)
+
+
+_SILENT = text("SELECT part, extract(epoch FROM clock_timestamp() - at) AS seconds FROM heartbeat")
 
 
 class Beating(StrEnum):
@@ -42,8 +45,7 @@ async def beat(connection: Connection, part: Beating) -> None:
     await connection.execute(_BEAT, {"part": part.value})
 
 
-async def silent_seconds(connection: Connection, part: Beating) -> float | None:
-    """Seconds since the part last completed work, on the database's clock; None where it never did."""
-    age = select(text("extract(epoch FROM clock_timestamp() - at)")).where(Heartbeat.part == part.value)
-    found = await connection.scalar(age)
-    return None if found is None else float(found)
+async def silent_seconds(connection: Connection) -> dict[Beating, float | None]:
+    """Of each part the seconds since it last completed work, on the database's clock; None where it never did."""
+    found = {row.part: float(row.seconds) for row in await connection.execute(_SILENT)}
+    return {part: found.get(part.value) for part in Beating}

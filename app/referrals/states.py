@@ -86,6 +86,9 @@ DISPATCH_MOVES: dict[DispatchState, frozenset[DispatchState]] = {
 FINAL: frozenset[DispatchState] = frozenset(state for state, onward in DISPATCH_MOVES.items() if not onward)
 """The five states in which a dispatch stays for ever."""
 
+CLOCK_RUNS = frozenset({DispatchState.QUEUED, DispatchState.DELIVERED, DispatchState.ACKNOWLEDGED})
+"""While a dispatch is held back from its agency, or that waits for more information, its clock stands (contract)."""
+
 OPEN: frozenset[DispatchState] = frozenset(DISPATCH_MOVES) - FINAL
 """The states in which a dispatch can still be answered."""
 

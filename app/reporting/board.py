@@ -3,7 +3,7 @@
 Set-based: eight queries however much there is. Nothing of what was submitted is read: the page names no subject.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,12 +14,9 @@ from sqlalchemy import TextClause, text
 from app.db import Connection
 from app.referrals.codes import priority_of
 from app.referrals.heartbeat import Beating, silent_seconds
-from app.referrals.states import DispatchState
+from app.referrals.states import CLOCK_RUNS
 from app.reporting.queues import observed
 from app.reporting.trouble import NO_TROUBLE, Trouble, trouble
-
-_CLOCK_RUNS = {DispatchState.QUEUED, DispatchState.DELIVERED, DispatchState.ACKNOWLEDGED}
-"""While it is held back from an agency, or the agency waits for more information, its clock stands (contract)."""
 
 PAGE_SIZE = 20
 HELD_SHOWN = 5
@@ -39,8 +36,8 @@ class Board:
 
     `queues` are the rows of `reporting.queues.observed`; `alerts` counts by `kind` and `agency` what stands. `held` are
     up to `HELD_SHOWN` + 1 held referrals, oldest first; `referrals` up to `PAGE_SIZE` in progress, newest first, each
-    with its `dispatches`; `following` is the id after which the next page begins. The silences are in seconds, None
-    where a part never completed any work. `trouble` is what fails on the way to the agencies.
+    with its `dispatches`; `following` is the id after which the next page begins. `silent` has the seconds
+    since each part last completed work, None where it never did. `trouble` is what fails on the way to the agencies.
     """
 
     at: datetime
@@ -49,8 +46,7 @@ class Board:
     held: Sequence[dict[str, Any]]
     referrals: Sequence[dict[str, Any]]
     following: UUID | None
-    workers_silent: float | None
-    scheduler_silent: float | None
+    silent: Mapping[Beating, float | None]
     trouble: Trouble = NO_TROUBLE
 
 
@@ -104,8 +100,7 @@ async def board(connection: Connection, view: View) -> Board:
         held=await _referrals(connection, _HELD, view, HELD_SHOWN + 1),
         referrals=shown,
         following=shown[-1]["id"] if len(rows) > PAGE_SIZE else None,
-        workers_silent=await silent_seconds(connection, Beating.WORKER),
-        scheduler_silent=await silent_seconds(connection, Beating.SCHEDULER),
+        silent=await silent_seconds(connection),
         trouble=await trouble(connection, view.region),
     )
 
@@ -124,7 +119,7 @@ async def _add_dispatches(connection: Connection, referrals: Sequence[dict[str, 
     by_id: dict[UUID, list[dict[str, Any]]] = {referral["id"]: [] for referral in referrals}
     for row in await connection.execute(_DISPATCHES, {"referrals": list(by_id)}):
         dispatch = dict(row._mapping)
-        dispatch["overdue"] = dispatch.pop("due_has_passed") and dispatch["state"] in _CLOCK_RUNS
+        dispatch["overdue"] = dispatch.pop("due_has_passed") and dispatch["state"] in CLOCK_RUNS
         by_id[dispatch.pop("referral_id")].append(dispatch)
     for referral in referrals:
         referral["dispatches"] = by_id[referral["id"]]

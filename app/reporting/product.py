@@ -17,7 +17,7 @@ from app import clock
 from app.db import Connection
 from app.referrals import queries
 from app.referrals.codes import FactKind, HandlingCode, OnwardDisclosure
-from app.referrals.states import FINAL, DispatchState, Outcome
+from app.referrals.states import CLOCK_RUNS, FINAL, DispatchState, Outcome
 
 _Row = Mapping[str, Any]
 _Document = dict[str, Any]
@@ -167,7 +167,7 @@ def _outstanding(standing: Iterable[_Row], responses: Iterable[_Row], now: datet
         {
             **_named(dispatch),
             "due_at": dispatch["due_at"],
-            "overdue": dispatch["due_at"] < now and dispatch["state"] != DispatchState.QUERY,
+            "overdue": dispatch["due_at"] < now and dispatch["state"] in CLOCK_RUNS,
             "delivered_at": dispatch["delivered_at"],
             "acknowledged_at": dispatch["acknowledged_at"],
             "question": questions.get(dispatch["id"]) if dispatch["state"] == DispatchState.QUERY else None,

@@ -13,6 +13,6 @@ async def silent_seconds(settings: Settings) -> Mapping[Beating, float | None]:
     database = Database(settings)
     try:
         async with database.transaction(AS_WORKER) as connection:
-            return {part: await of(connection, part) for part in Beating}
+            return await of(connection)
     finally:
         await database.close()

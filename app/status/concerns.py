@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.parties.codes import Channel
-from app.referrals.heartbeat import HEALTHY_SECONDS
+from app.referrals.heartbeat import HEALTHY_SECONDS, Beating
 from app.referrals.states import AlertKind
 from app.reporting.board import HELD_SHOWN, Board
 from app.reporting.queues import Health
@@ -104,8 +104,9 @@ def _parts(board: Board, running: Running) -> Concern | None:
     told = [
         sentence
         for fine, sentence in (
-            (is_healthy(board.workers_silent), "The workers finish nothing: referrals wait."),
-            (is_healthy(board.scheduler_silent), "No scheduler leads: nothing is chased or called overdue."),
+            (is_healthy(board.silent[Beating.WORKER]), "The workers finish nothing: referrals wait."),
+            (is_healthy(board.silent[Beating.SCHEDULER]), "No scheduler leads: nothing is chased or called overdue."),
+            (is_healthy(board.silent[Beating.SEALER]), "The log is not being sealed."),
             (running.broker_ok is not False, "The message broker does not answer: work goes on, more slowly."),
         )
         if not fine

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.referrals.heartbeat import Beating
 from app.referrals.states import FINAL, DispatchState, Outcome
 from app.reporting.board import Board, View
 from app.status.concerns import Running, concerns, is_healthy
@@ -17,7 +18,6 @@ from app.web.words import age, ago, away, counted, length
 
 pages.add_templates(Path(__file__).parent / "templates")
 
-_UNANSWERED = [state for state in DispatchState if state in FINAL and state is not DispatchState.ANSWERED]
 _UNANSWERED = [state for state in DispatchState if state in FINAL and state is not DispatchState.ANSWERED]
 _FIGURES = ("held", "queued", "delivered", "acknowledged", "query", "answered_today", "overdue")
 
@@ -125,10 +125,13 @@ def _when(dispatch: Mapping[str, Any], now: datetime) -> str:
 
 def _system(board: Board, broker_ok: bool | None) -> list[tuple[bool, str]]:
     """Of each part, whether it works, and that in a sentence."""
-    workers, scheduler = board.workers_silent, board.scheduler_silent
     told = [
-        (is_healthy(workers), f"Workers last finished work {_silence(workers)}."),
-        (is_healthy(scheduler), f"Scheduler last looked for work {_silence(scheduler)}."),
+        (is_healthy(board.silent[part]), f"{does} {_silence(board.silent[part])}.")
+        for part, does in (
+            (Beating.WORKER, "Workers last finished work"),
+            (Beating.SCHEDULER, "Scheduler last looked for work"),
+            (Beating.SEALER, "The log was last sealed"),
+        )
     ]
     if broker_ok is not None:
         told.append((broker_ok, "Message broker answers." if broker_ok else "Message broker does not answer."))

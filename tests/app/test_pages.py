@@ -213,6 +213,7 @@ async def test_while_all_is_well_the_page_says_so(cast: Cast, workers: Workers, 
     async with database.transaction() as connection:
         await beat(connection, Beating.WORKER)
         await beat(connection, Beating.SCHEDULER)
+        await beat(connection, Beating.SEALER)
     page = (await (await signed_in(cast, "TARIAN")).get("/")).text
     assert "Nothing needs you now" in page
     assert "Workers last finished work a few seconds ago." in page

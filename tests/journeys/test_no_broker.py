@@ -50,7 +50,7 @@ def test_every_body_answers_without_a_broker_and_though_a_worker_process_is_kill
     names = [process.name() for process in system.remember()]
     assert not [name for name in names if "valkey" in name]
     assert not (data / "valkey.private").exists()
-    assert call(f"{url}/health/ready", key) == {"status": "ready", "checks": {"database": "ok"}}
+    assert call(f"{url}/health/ready", key) == {"status": "ready", "checks": {"database": "ok", "keys": "ok"}}
 
     number = Settings().worker_processes
     eventually(lambda: len(processes(system, data)) == number)

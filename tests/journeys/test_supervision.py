@@ -47,7 +47,14 @@ def test_a_stop_ends_every_process_within_ten_seconds_and_keeps_the_data(start: 
     assert system.stop() < 10  # one of the parts does not hear SIGTERM
     assert system.process.returncode == 0
     assert system.survivors() == []
-    assert sorted(p.name for p in data.iterdir()) == ["lock", "logs", "postgres", "postgres.password", "secret"]
+    assert sorted(p.name for p in data.iterdir()) == [
+        "key.ring",
+        "lock",
+        "logs",
+        "postgres",
+        "postgres.password",
+        "secret",
+    ]
     again = start()
     assert query(asks(again.ready()), "SELECT word FROM kept") == [("here",)]
 

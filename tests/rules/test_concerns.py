@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from app.referrals.heartbeat import Beating
 from app.referrals.states import AlertKind
 from app.reporting.board import HELD_SHOWN, Board
 from app.reporting.queues import Health
@@ -27,7 +28,9 @@ def board(
     held: int = 0,
     workers: float | None = 1.0,
     scheduler: float | None = 1.0,
+    sealer: float | None = 1.0,
 ) -> Board:
+    silent = {Beating.WORKER: workers, Beating.SCHEDULER: scheduler, Beating.SEALER: sealer}
     waiting = [
         {
             "id": UUID(int=number),
@@ -37,7 +40,7 @@ def board(
         }
         for number in range(1, held + 1)
     ]
-    return Board(NOW, queues, alerts, waiting, [], None, workers, scheduler)
+    return Board(NOW, queues, alerts, waiting, [], None, silent)
 
 
 WELL = Running()
@@ -113,6 +116,7 @@ def test_every_kind_of_alert_is_told_somewhere() -> None:
     [
         ({"workers": 31.0}, True, "The workers finish nothing"),
         ({"scheduler": None}, True, "No scheduler leads"),
+        ({"sealer": 31.0}, True, "The log is not being sealed"),
         ({}, False, "The message broker does not answer"),
     ],
 )

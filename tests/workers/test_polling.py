@@ -55,7 +55,7 @@ async def two_children(worker: psutil.Process) -> list[psutil.Process]:
 async def test_an_idle_worker_says_that_it_lives(worker: psutil.Process, database: Database) -> None:
     async def has_beaten() -> bool:
         async with database.transaction() as connection:
-            return await silent_seconds(connection, Beating.WORKER) is not None
+            return (await silent_seconds(connection))[Beating.WORKER] is not None
 
     await eventually(has_beaten, 30)
 

@@ -125,7 +125,7 @@ class Scheduler:
         await self._counting.tick()
         async with self._database.transaction(AS_WORKER) as connection:
             await beat(connection, Beating.SCHEDULER)
-            silent = await silent_seconds(connection, Beating.WORKER)
+            silent = (await silent_seconds(connection))[Beating.WORKER]
             reached = await self._channels.reached(connection)
             accepted = await fan_out.is_waiting(connection)
             due = bool(reached.all) and await delivery.is_due(connection, reached.all)
