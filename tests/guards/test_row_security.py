@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from app.access.policy import Role
 from app.access.principal import behalf_of
 from app.db import AS_GATEWAY, AS_WORKER, Behalf, Connection, Database, act
+from app.runtime.migrate import migrate, prepare
+from app.runtime.refusal import StartRefused
 from app.runtime.roles import ACTED, LOGINS, WORKER, missing, verifier
 from app.runtime.wall import complaints
 from app.schema import metadata
@@ -452,3 +454,26 @@ async def test_a_password_is_set_without_being_sent(database: Database, database
             await complaints(url.render_as_string(hide_password=False))
     finally:
         await _administer(postgres, f"ALTER ROLE gain_auditor PASSWORD '{verifier(PASSWORD)}'")
+
+
+async def test_an_owner_who_may_not_make_roles_is_told_what_a_dba_must_run(postgres: str) -> None:
+    """And nothing is changed before that. One who may, makes them; and a superuser's work is never needed again."""
+    await _administer(postgres, "CREATE ROLE plain_owner LOGIN PASSWORD 'of-tests'")
+    await _administer(postgres, "CREATE DATABASE plain OWNER plain_owner")
+    url = make_url(postgres).set(username="plain_owner", password=PASSWORD, database="plain")
+    plain = url.render_as_string(hide_password=False)
+    try:
+        with pytest.raises(StartRefused, match="have a DBA run this, then migrate again\n  GRANT gain_as_") as refusal:
+            await migrate(plain)
+        for line in str(refusal.value).splitlines()[1:]:
+            await _administer(postgres, line.strip().removesuffix(";"))
+        await prepare(plain)
+        for behalf in (AS_WORKER, AS_GATEWAY, behalf_of(Role.AGENCY, ["HMRC"])):
+            database = Database(Settings(database_url=plain))
+            async with database.transaction(behalf) as connection:
+                assert await connection.scalar(text("SELECT count(*) FROM party"))
+            await database.close()
+        assert [why for why in await complaints(plain) if "off" not in why] == ["plain_owner owns tables"]
+    finally:
+        await _administer(postgres, "DROP DATABASE plain WITH (FORCE)")
+        await _administer(postgres, "DROP ROLE plain_owner")
