@@ -100,6 +100,11 @@ def _ours(column: str) -> str:
     return f"{column} = ANY (CAST((SELECT acting_for()) AS text[]))"
 
 
+def _of_region(column: str = "region") -> str:
+    """The same of a region: a co-ordinator acts for one. Equality keeps the order that an index has after it."""
+    return f"{column} = (SELECT (acting_for())[1])"
+
+
 def _of_referral(table: str) -> str:
     """The role sees the row's referral: that has a policy of its own."""
     return f"EXISTS (SELECT FROM referral WHERE referral.id = {table}.referral_id)"
@@ -120,14 +125,15 @@ POLICIES: dict[str, dict[str, str | tuple[str, str]]] = {
     "referral": {
         "originator": _ours("originator"),
         "agency": "EXISTS (SELECT FROM dispatch WHERE dispatch.referral_id = referral.id)",
-        "coordinator": _ours("region"),
+        "coordinator": _of_region(),
         "national": _ALL,
         "worker": _ALL,
     },
     "dispatch": {
         "originator": _of_referral("dispatch"),
         "agency": f"{_ours('agency')} AND queued_at IS NOT NULL",
-        "coordinator": _ours("region"),
+        # As the indexes of what waits have it.
+        "coordinator": _of_region("coalesce(region, '')"),
         "national": _ALL,
         "worker": _ALL,
     },
@@ -149,7 +155,7 @@ POLICIES: dict[str, dict[str, str | tuple[str, str]]] = {
     "alert": {
         "originator": _of_referral("alert"),
         "agency": _ours("agency"),
-        "coordinator": _ours("region"),
+        "coordinator": _of_region(),
         "national": _ALL,
         "worker": _ALL,
     },
@@ -168,7 +174,7 @@ POLICIES: dict[str, dict[str, str | tuple[str, str]]] = {
     },
     "subject_index": {"originator": (_of_referral("subject_index"), _ALL)},
     "fan_out_try": {"coordinator": _of_referral("fan_out_try"), "national": _ALL, "worker": _ALL},
-    "queue_count": {"coordinator": _ours("region"), "national": _ALL, "worker": _ALL},
+    "queue_count": {"coordinator": _of_region(), "national": _ALL, "worker": _ALL},
     "inbox_change": {
         "originator": (_NONE, _ALL),
         "agency": (_NONE, _ALL),
