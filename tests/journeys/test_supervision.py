@@ -48,6 +48,9 @@ def test_a_stop_ends_every_process_within_ten_seconds_and_keeps_the_data(start: 
     assert system.process.returncode == 0
     assert system.survivors() == []
     assert sorted(p.name for p in data.iterdir()) == [
+        "gain_auditor.password",
+        "gain_gateway.password",
+        "gain_worker.password",
         "key.ring",
         "lock",
         "logs",

@@ -135,7 +135,8 @@ def test_each_part_signs_in_as_itself_and_none_as_the_owner(start: Start, data: 
     owner = {"GAIN_DATABASE_URL": str(DataDir(data).state()["database_url"]), "GAIN_KEY_RING": f"k:{'A' * 43}"}
     with started((*GAIN, "serve"), tmp_path / "owner.txt", environment | owner) as refused:
         assert refused.process.wait(60) == 1
-    assert "gain is a superuser; gain owns tables" in refused.said.replace("gain may make roles (CREATEROLE); ", "")
+    assert refused.said.startswith("gain: production refuses this database: gain is a superuser; ")
+    assert "; gain owns tables. Sign in as gain_gateway" in refused.said
 
 
 def signed_in(url: str) -> dict[str, int]:
