@@ -13,9 +13,10 @@ from app.db import Database
 from app.referrals.heartbeat import Beating, silent_seconds
 from app.runtime.child import die_with_parent
 from app.runtime.plan import child_environment
+from app.runtime.roles import WORKER
 from app.settings import Settings
 from tests.acts import eventually, rows, submitted
-from tests.conftest import RING, SECRET, WORKER, Cast, signed_in
+from tests.conftest import RING, SECRET, Cast, signed_in
 from tests.journeys.processes import runs
 
 ROOT = Path(__file__).parents[2]
