@@ -10,7 +10,7 @@ UV := uv==0.13.9
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS)
 
-.PHONY: help setup demo up test faults check bench bench-quick lock secrets clean
+.PHONY: help setup demo up test faults fuzz check scan audit sbom bench bench-quick lock secrets clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -32,13 +32,29 @@ test: .venv/.dev ## run the whole test suite; ARGS="-k words" for a part of it
 faults: .venv/.dev ## kill, cut off and starve real processes, and count what is lost or doubled; ARGS=--short for a part
 	$(BIN)/python -m pytest tests/faults --long $(ARGS)
 
-check: .venv/.dev ## lint, format, types, import storeys, compose file, Dockerfile
+fuzz: .venv/.dev ## ask everything of the API as every role by schemathesis, 20,000 cases, and hold it to its own document
+	$(BIN)/python -m pytest tests/app/test_contract.py --long -s $(ARGS)
+
+check: .venv/.dev ## lint, format, types, import storeys, weaknesses in the code, compose file, Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(CODE)
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app workers migrations
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/hadolint Dockerfile
+
+scan: .venv/.dev ## look for secrets in every committed file; what was found and is none stands in .secrets.baseline
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+
+audit: .venv/.dev ## look up known weaknesses of every locked package; needs the Internet, and fails without
+	$(BIN)/pip-audit --strict --disable-pip --requirement requirements.txt $(ARGS)
+	$(BIN)/pip-audit --strict --disable-pip --requirement requirements-dev.txt $(ARGS)
+
+sbom: .venv/.dev ## write sbom.json, the bill of materials of what is installed to run the broker (CycloneDX)
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --spec-version 1.6 \
+		--output-reproducible --output-format JSON --output-file sbom.json requirements.txt
+	@echo 'Made sbom.json.'
 
 bench: .venv/.dev ## measure the broker beside its baselines on this machine; ARGS="ingest fan_out" for some of it
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import access, audit, keyring, keys
+from app.commands import access, audit, keyring, keys, retention
 from app.commands.words import HERE, DataDirectory, say
 from app.referrals.heartbeat import HEALTHY_SECONDS, Beating
 
@@ -25,7 +25,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (keys, audit, keyring, access):
+for group in (keys, audit, keyring, retention, access):
     cli.add_typer(group.commands, name=group.__name__.rpartition(".")[2])
 
 Processes = Annotated[int | None, typer.Option(min=1, max=64, help="Processes. Default: the setting's.")]
@@ -239,6 +239,7 @@ def _need(settings: object, *names: str, secret: bool = True) -> None:
         raise SettingsError(
             "GAIN_KEY_RING_FILE (or GAIN_KEY_RING) must hold a key ring; make one with: gain keyring new"
         )
+    settings.refuse_key_ring_of_tests()
 
 
 def _check_database(settings: "Settings", part: str) -> None:

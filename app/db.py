@@ -29,7 +29,7 @@ _ACT = "SELECT set_config('role', $1, true), set_config('gain.parties', CAST(CAS
 class Behalf:
     """On whose behalf a transaction acts: the database role it takes on, and the parties whose rows it then reaches.
 
-    What the role may do, and which rows it sees, PostgreSQL itself decides (docs/decisions/0017-row-level-security.md).
+    What the role may do, and which rows it sees, PostgreSQL itself decides (docs/decisions/0018-row-level-security.md).
     """
 
     role: str

@@ -147,6 +147,12 @@ NO_LONGER_OPEN = ProblemType(
     "It is no longer open",
     "It was cancelled or has expired; an answer is kept as late evidence.",
 )
+DISPOSED = ProblemType(
+    "disposed",
+    410,
+    "It was disposed of",
+    "Its retention has ended: what it said is gone for good. `GET /v1/referrals/{id}` tells what is left of it.",
+)
 TOO_MANY_REQUESTS = ProblemType("too-many-requests", 429, "Too many requests", "Wait as `Retry-After` says.")
 UNAVAILABLE = ProblemType(
     "unavailable", 503, "The broker cannot do that just now", "Nothing was changed. Try again as `Retry-After` says."

@@ -13,6 +13,7 @@ from app import logs, metrics
 from app.access import token_door
 from app.access.attempts import Attempts
 from app.access.gate import Gate
+from app.access.openapi import describe_access
 from app.access.policy import Action
 from app.access.routes import AccessRoute, permit, require_declarations
 from app.administration import keys as keys_door
@@ -34,7 +35,7 @@ from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, queues, sign_in
+from app.status import actions, queues, retention, sign_in
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Wake
@@ -88,6 +89,7 @@ DOORS = (
     product.router,
     queues.router,
     actions.router,
+    retention.router,
     messages.router,
     status_pages.router,
     sign_in.router,
@@ -122,6 +124,7 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
     for door in DOORS:
         app.include_router(door)
     require_declarations(app, OPEN_PATHS)
+    describe_access(app)
     return app
 
 

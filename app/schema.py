@@ -11,6 +11,7 @@ from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
 from app.reporting import counters
+from app.retention import models as retention_models
 from app.routing import models as routing_models
 
 metadata = Base.metadata
@@ -28,5 +29,6 @@ __all__ = [
     "metadata",
     "parties_models",
     "referrals_models",
+    "retention_models",
     "routing_models",
 ]

@@ -1,6 +1,8 @@
 """Every setting of the broker, as one typed object read from `GAIN_*` variables."""
 
+from collections import Counter
 from functools import lru_cache
+from math import log2
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote, urlsplit
@@ -19,8 +21,8 @@ class Settings(BaseSettings):
 
     environment: Literal["development", "production"] = Field(
         default="development",
-        description="`production` refuses to start with the simulation on, as a superuser or owner of the database, "
-        "or where its commits do not last.",
+        description="`production` refuses to start with the simulation on, a weak secret, a key ring of tests, "
+        "as a superuser or owner of the database, or where its commits do not last.",
     )
     data_dir: Path = Field(
         default=Path(".gain"),
@@ -220,7 +222,7 @@ class Settings(BaseSettings):
         return "live" if self.environment == "production" else "dev"
 
     def master_secret(self) -> bytes:
-        """The master secret's bytes; raises `SettingsError` where it is missing or shorter than 32 characters."""
+        """The master secret's bytes; raises `SettingsError` where it is missing, shorter than 32 characters or weak."""
         text = self.secret.get_secret_value()
         if self.secret_file is not None:
             text = _content(self.secret_file)
@@ -228,6 +230,11 @@ class Settings(BaseSettings):
             raise SettingsError(
                 "GAIN_SECRET (or GAIN_SECRET_FILE) must hold at least 32 characters; "
                 "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
+        if self.environment == "production" and (weakness := _weakness(text)):
+            raise SettingsError(
+                f"GAIN_SECRET {weakness}; production takes a random one: "
+                "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return text.encode()
 
@@ -247,6 +254,15 @@ class Settings(BaseSettings):
         """The password of the role gain_auditor."""
         return _content(self.auditor_password_file) if self.auditor_password_file else ""
 
+    def refuse_key_ring_of_tests(self) -> None:
+        """Raises `SettingsError` where production would seal under a key that is not random. Those of a KMS pass."""
+        text = self.key_ring.get_secret_value()
+        if self.key_ring_file is not None:
+            text = _content(self.key_ring_file)
+        weak = [entry for entry in text.split() if len(set(entry.rpartition(":")[2])) < _LEAST_DIFFERENT]
+        if self.environment == "production" and weak:
+            raise SettingsError("the key ring holds a key that is not random; make one with: gain keyring new")
+
     def smtp_password(self) -> str:
         """The password in `smtp_password_file`, empty where none is named; raises `SettingsError`."""
         return _content(self.smtp_password_file) if self.smtp_password_file else ""
@@ -263,6 +279,24 @@ class Settings(BaseSettings):
 
 class SettingsError(RuntimeError):
     """A setting that keeps a process from starting; its text says what to do."""
+
+
+_LEAST_BITS = 96  # by the frequencies of its own characters: 32 random hexadecimal digits have about 115
+_LEAST_DIFFERENT = 16  # of the 43 characters of a ring key; a random one has about 31
+_OF_DEMONSTRATIONS = ("changeme", "change-me", "example", "password", "secret", "default", "12345678", "abcdefgh")
+
+
+def _weakness(text: str) -> str:
+    """What makes a secret look made up rather than random, or nothing. Pure; the text is not repeated."""
+    if any(character.isspace() for character in text):
+        return "is made of words"
+    if any(word in text.lower() for word in _OF_DEMONSTRATIONS):
+        return "holds a word of demonstrations"
+    if text in (text + text)[1:-1]:
+        return "repeats itself"
+    counts = Counter(text)
+    bits = -sum(count * log2(count / len(text)) for count in counts.values())
+    return "" if bits >= _LEAST_BITS else "has too few different characters"
 
 
 def _content(file: Path) -> str:

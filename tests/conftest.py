@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long` runs every fault and the state machines at length, `--short` (the default) a part of them."""
     parser.addoption("--long", dest="faults", action="store_const", const="long", default="short")
     parser.addoption("--short", dest="faults", action="store_const", const="short")
+    parser.addoption("--rewrite", action="store_true", help="write docs/database-roles.md's list anew before comparing")
 
 
 @pytest.fixture(scope="session")

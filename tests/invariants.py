@@ -38,7 +38,7 @@ INVARIANTS: Mapping[str, str] = {
     """,
     "I1 what is sealed has a data key, and no data key is without its referral": """
         SELECT referral.id, sealed, ring_key FROM referral FULL JOIN data_key ON referral_id = id
-         WHERE id IS NULL OR sealed AND ring_key IS NULL
+         WHERE id IS NULL OR sealed AND (ring_key IS NULL) <> (disposed_at IS NOT NULL)
     """,
     "I8 nothing lies open": """
         SELECT id FROM referral WHERE NOT sealed OR reason IS NOT NULL
@@ -48,6 +48,28 @@ INVARIANTS: Mapping[str, str] = {
     "I8 nothing is in the index that is not there": """
         SELECT referral_id FROM subject_index
          WHERE NOT EXISTS (SELECT FROM referral WHERE id = referral_id)
+    """,
+    "I11 of what was disposed of nothing is left but its tombstone": """
+        SELECT id FROM referral
+         WHERE disposed_at IS NOT NULL
+           AND (length(content) > 0 OR sealed_reason IS NOT NULL OR crime_types <> '{}' OR addressees IS NOT NULL
+                OR retention_group IS NULL OR state NOT IN ('completed', 'cancelled', 'rejected')
+                OR EXISTS (SELECT FROM response WHERE referral_id = referral.id AND length(content) > 0)
+                OR EXISTS (SELECT FROM message WHERE referral_id = referral.id AND length(content) > 0)
+                OR EXISTS (SELECT FROM dispatch WHERE referral_id = referral.id AND sealed_reason IS NOT NULL)
+                OR EXISTS (SELECT FROM submission WHERE referral_id = referral.id AND length(sameness) > 0)
+                OR EXISTS (SELECT FROM subject_index WHERE referral_id = referral.id)
+                OR EXISTS (SELECT FROM retention WHERE referral_id = referral.id)
+                OR EXISTS (SELECT FROM legal_hold WHERE referral_id = referral.id)
+                OR EXISTS (SELECT FROM audit_salt JOIN audit_event ON audit_event.id = event_id
+                            WHERE audit_event.referral_id = referral.id))
+    """,
+    "I11 each disposal is logged once, and no other": """
+        SELECT referral.id FROM referral
+         WHERE (disposed_at IS NOT NULL)::integer
+               <> (SELECT count(*) FROM audit_event
+                    WHERE audit_event.referral_id = referral.id AND action = 'referral.disposed'
+                      AND operation = 'erasure')
     """,
     "I2 one dispatch for each referral, addressee and round": """
         SELECT referral_id, agency, round FROM dispatch GROUP BY 1, 2, 3 HAVING count(*) > 1

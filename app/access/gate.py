@@ -29,7 +29,7 @@ class Gate:
     """Recognises callers and counts them. Raises `SettingsError` where its settings cannot be read."""
 
     def __init__(self, settings: Settings, keys: Keys, database: Database) -> None:
-        self.keys = KeyChecker(database, keys)
+        self.keys = KeyChecker(database, keys, settings.mark if settings.environment == "production" else "")
         self.signer = Signer(keys, settings.token_key_version, settings.url)
         self.rates = Rates(settings.rate_per_key, settings.rate_per_party)
         self.proxies = Proxies(settings)

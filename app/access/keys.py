@@ -212,11 +212,15 @@ _LOOK = select(
 
 
 class KeyChecker:
-    """Recognises keys, remembering what it found for a second so that a busy client costs no query a request."""
+    """Recognises keys, remembering what it found for a second so that a busy client costs no query a request.
 
-    def __init__(self, database: Database, keys: Keys) -> None:
+    With a `mark` keys of another environment, such as those of a demonstration, are unknown.
+    """
+
+    def __init__(self, database: Database, keys: Keys, mark: str = "") -> None:
         self._database = database
         self._keys = keys
+        self._mark = mark
         self._found: dict[str, Standing] = {}
         self._asked: dict[str, asyncio.Task[Standing | None]] = {}
         self._right: dict[bytes, str] = {}
@@ -235,7 +239,7 @@ class KeyChecker:
     async def _examine(self, key: str, shown: bytes) -> Credential | None:
         """Check a key that was not seen yet; one found right once stays so, for its secret never changes."""
         parsed = parse(key)
-        if parsed is None:
+        if parsed is None or (self._mark and not key.startswith(f"gain_{self._mark}_")):
             return None
         key_id, secret = parsed
         standing = await self.standing(key_id)

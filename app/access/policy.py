@@ -40,6 +40,7 @@ class Action(StrEnum):
     ANSWER = "answer"
     SEND_MESSAGE = "send_message"
     COORDINATE = "coordinate"
+    READ_RETENTION = "read_retention"
     READ_QUEUES = "read_queues"
     SEE_STATUS_PAGE = "see_status_page"
     READ_METRICS = "read_metrics"
@@ -60,6 +61,7 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.ANSWER: {Role.AGENCY: Relation.ADDRESSED},
     Action.SEND_MESSAGE: {Role.ORIGINATOR: Relation.OWN},
     Action.COORDINATE: _OVERSEERS,
+    Action.READ_RETENTION: _OVERSEERS,
     Action.READ_QUEUES: _OVERSEERS,
     Action.SEE_STATUS_PAGE: _OVERSEERS,
     Action.READ_LOG: {Role.AUDITOR: Relation.ALL},

@@ -17,7 +17,8 @@ from app.logs import request_id
 from app.web.routing import StrictRequest, StrictRoute
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-_ATTRIBUTE = "gain_action"
+ATTRIBUTE = "gain_action"
+"""Where an endpoint keeps what it declares."""
 _PUBLIC = "public"
 
 
@@ -29,7 +30,7 @@ def permit(action: Action) -> Callable[[Endpoint], Endpoint]:
     """Declare what an endpoint does; only roles that the policy gives the action get in."""
 
     def declare(endpoint: Endpoint) -> Endpoint:
-        setattr(endpoint, _ATTRIBUTE, action)
+        setattr(endpoint, ATTRIBUTE, action)
         return endpoint
 
     return declare
@@ -37,7 +38,7 @@ def permit(action: Action) -> Callable[[Endpoint], Endpoint]:
 
 def public(endpoint: Endpoint) -> Endpoint:
     """Declare that anybody may call an endpoint."""
-    setattr(endpoint, _ATTRIBUTE, _PUBLIC)
+    setattr(endpoint, ATTRIBUTE, _PUBLIC)
     return endpoint
 
 
@@ -68,7 +69,7 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
 
 def declared_action(endpoint: Callable[..., Any]) -> Action | None:
     """The action an endpoint declares, None for a public one. Raises `UndeclaredRoutes` where it declares nothing."""
-    declared = getattr(endpoint, _ATTRIBUTE, None)
+    declared = getattr(endpoint, ATTRIBUTE, None)
     if declared is None:
         raise UndeclaredRoutes(f"{endpoint.__name__} declares no permission")
     return declared if isinstance(declared, Action) else None
@@ -122,5 +123,5 @@ def require_declarations(app: FastAPI, open_paths: frozenset[str]) -> None:
 def _is_declared(route: BaseRoute) -> bool:
     if isinstance(route, Mount):
         return isinstance(route.app, StaticFiles)
-    declared = getattr(getattr(route, "endpoint", None), _ATTRIBUTE, None)
+    declared = getattr(getattr(route, "endpoint", None), ATTRIBUTE, None)
     return declared == _PUBLIC or (isinstance(declared, Action) and isinstance(route, AccessRoute))

@@ -21,7 +21,7 @@ from app.access.routes import public
 from app.access.tokens import LIFETIME_SECONDS, revoke_token
 from app.audit.record import Actor, Event, Operation, record
 from app.db import AS_GATEWAY
-from app.errors import CREDENTIAL_REQUIRED, MEDIA_TYPE, TOKEN_REFUSED, TOO_MANY_REQUESTS, Problem
+from app.errors import CREDENTIAL_REQUIRED, MEDIA_TYPE, TOKEN_REFUSED, TOO_MANY_REQUESTS, UNAVAILABLE, Problem
 from app.logs import request_id
 from app.web.database import DatabaseOf
 from app.web.docs import refusals
@@ -61,7 +61,7 @@ def _form_of(**fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {_FORM: {"schema": schema}}}}
 
 
-_REFUSALS = refusals(TOKEN_REFUSED, CREDENTIAL_REQUIRED, MEDIA_TYPE, TOO_MANY_REQUESTS)
+_REFUSALS = refusals(TOKEN_REFUSED, CREDENTIAL_REQUIRED, MEDIA_TYPE, TOO_MANY_REQUESTS, UNAVAILABLE)
 
 
 @router.post(
@@ -92,7 +92,7 @@ async def issue(request: Request, database: DatabaseOf) -> Response:
     event = Event(Operation.CONSULTATION, "token.issued", detail={"bound": certificate is not None})
     async with database.transaction(AS_GATEWAY) as connection:
         await record(connection, _actor(credential), [event])
-    document = {"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME_SECONDS}
+    document = {"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME_SECONDS}  # nosec B105
     return json_response({**document, "scope": " ".join(sorted(scope))})
 
 

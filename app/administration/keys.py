@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StrictInt, StringConstraints
 
 from app import clock
 from app.access import register
@@ -44,13 +44,13 @@ class NewKey(Document):
     label: Label = ""
     scope: Annotated[list[Word], Field(max_length=50)] = Field(default=[], description="Actions, or `read`.")
     networks: Annotated[list[NetworkText], Field(max_length=50)] = Field(default=[], description="In CIDR.")
-    expires_in_days: Annotated[int, Field(ge=1, le=_LONGEST_DAYS, strict=True)] | None = None
+    expires_in_days: Annotated[StrictInt, Field(ge=1, le=_LONGEST_DAYS)] | None = None
 
 
 class Rotation(Document):
     """How long the key that is replaced goes on being accepted."""
 
-    overlap_hours: Annotated[int, Field(ge=0, le=24 * 90, strict=True)] = int(register.OVERLAP.total_seconds() // 3600)
+    overlap_hours: Annotated[StrictInt, Field(ge=0, le=24 * 90)] = int(register.OVERLAP.total_seconds() // 3600)
 
 
 class KeyView(BaseModel):

@@ -19,7 +19,7 @@ class Purpose(StrEnum):
     WEBHOOK_ED25519 = "gain webhook ed25519 1"
     BLIND_INDEX = "gain blind index 1"
     CHECKPOINT = "gain checkpoint ed25519 1"
-    TOKEN_ED25519 = "gain token ed25519 1"  # noqa: S105  a name, not a secret
+    TOKEN_ED25519 = "gain token ed25519 1"  # nosec B105  # noqa: S105  a name, not a secret
 
 
 class Keys:

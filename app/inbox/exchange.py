@@ -30,6 +30,8 @@ async def messages(connection: Connection, dispatch_ids: Sequence[UUID]) -> dict
     found: dict[UUID, list[dict[str, Any]]] = {}
     opener = Opener(connection)
     for row in await connection.execute(both):
+        if row.sealed and not row.content:  # emptied by disposal: what is sealed is never empty
+            continue
         said = document(opener.content(row.table, row.id, row.referral_id, row))
         message = {"from": row.sender, "at": row.at, "text": said.get("text") or said["summary"]}
         found.setdefault(row.dispatch_id, []).append(message)

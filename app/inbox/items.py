@@ -93,6 +93,7 @@ def _items(agency: str) -> Select[*tuple[Any, ...]]:
             Dispatch.claim_expires_at,
             Referral.reference,
             Referral.originator,
+            Referral.disposed_at,
             Referral.content,
             Referral.sealed,
             WrappedKey.ring_key,
@@ -162,4 +163,6 @@ def _shown(row: Row[Any], opener: Opener, delivered: bool, exchange: list[dict[s
 
 
 def _referral(row: Row[Any], opener: Opener) -> dict[str, Any]:
+    if row.disposed_at is not None:
+        return {"id": row.referral_id, "disposed_at": row.disposed_at}
     return for_agency(row.referral_id, row.originator, opener.referral(row.referral_id, row))

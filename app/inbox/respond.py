@@ -11,10 +11,26 @@ from app.access.principal import Principal
 from app.access.routes import CurrentPrincipal, permit
 from app.crypto.keys import Keys
 from app.crypto.sameness import sameness
-from app.errors import ALREADY_ANSWERED, CLAIM_STALE, INVALID_BODY, NO_LONGER_OPEN, NOT_FOUND, Problem, ProblemType
+from app.errors import (
+    ALREADY_ANSWERED,
+    CLAIM_STALE,
+    DISPOSED,
+    INVALID_BODY,
+    NO_LONGER_OPEN,
+    NOT_FOUND,
+    Problem,
+    ProblemType,
+)
 from app.inbox.own import OwnInbox
 from app.inbox.route import InboxRoute
-from app.inbox.views import AcknowledgementBody, AcknowledgementsBody, ReceiptView, ResponsesBody, Results
+from app.inbox.views import (
+    AcknowledgedView,
+    AcknowledgementBody,
+    AcknowledgementsBody,
+    ReceiptView,
+    ResponsesBody,
+    Results,
+)
 from app.referrals import lifecycle
 from app.referrals.documents import SubmittedResponse
 from app.referrals.lifecycle import Acknowledgement, Answer, Recorded, Verdict
@@ -32,6 +48,7 @@ _REFUSED_ACKNOWLEDGEMENT: dict[Acknowledgement, ProblemType] = {
 _REFUSED_ANSWER: dict[Verdict, ProblemType] = {
     Verdict.NOT_FOUND: NOT_FOUND,
     Verdict.NO_LONGER_OPEN: NO_LONGER_OPEN,
+    Verdict.DISPOSED: DISPOSED,
     Verdict.CONFLICT: ALREADY_ANSWERED,
     Verdict.HELD_BY_ANOTHER: CLAIM_STALE,
     Verdict.SUPERSEDED: CLAIM_STALE,
@@ -40,6 +57,7 @@ _REFUSED_ANSWER: dict[Verdict, ProblemType] = {
 
 @router.post(
     "/{id}/acknowledgement",
+    response_model=AcknowledgedView,
     responses=refusals(NOT_FOUND, CLAIM_STALE, NO_LONGER_OPEN),
     summary="Acknowledge an item, or its cancellation",
 )
@@ -67,7 +85,7 @@ async def acknowledge_several(body: AcknowledgementsBody, principal: CurrentPrin
     "/{id}/response",
     status_code=201,
     response_model=ReceiptView,
-    responses=refusals(NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, ALREADY_ANSWERED, CLAIM_STALE)
+    responses=refusals(NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, DISPOSED, ALREADY_ANSWERED, CLAIM_STALE)
     | {200: {"model": ReceiptView, "description": "The same again: nothing changed."}},
     summary="Answer an item",
 )
@@ -78,7 +96,7 @@ async def respond_one(
     """201 for the first answer or a question; 200 for the same again.
 
     Refused in this order: not yours 404, no longer open 410 (kept as late evidence), a different answer than the one
-    recorded 409 (kept as evidence).
+    recorded 409 (kept as evidence). Of a referral that was disposed of nothing is kept: 410.
     """
     answer = _answer(id, body, principal, request.app.state.keys)
     async with inbox.transaction() as connection:

@@ -35,7 +35,8 @@ class ItemView(BaseModel):
     messages: list[MessageView]
     referral: dict[str, Any] = Field(
         description="`id`, `originator` and all that was submitted, but never the other addressees or the originator's "
-        "own reference. Of an item cancelled before it was ever read: the `id` only."
+        "own reference. Of an item cancelled before it was ever read: the `id` only. Of one whose "
+        "referral was disposed of: `id` and `disposed_at`."
     )
 
 
@@ -71,6 +72,13 @@ class AcknowledgementBody(Document):
     """The optional body of an acknowledgement."""
 
     claim_id: UUID | None = Field(default=None, description="The claim under which the item is held, if there is one.")
+
+
+class AcknowledgedView(BaseModel):
+    """What became of an item that was acknowledged."""
+
+    id: UUID
+    state: DispatchState
 
 
 class AcknowledgementsBody(Document):

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request, Response
 
 from app.access.policy import Action
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
-from app.errors import NOT_FOUND, STATE_CONFLICT, Problem
-from app.intake.views import ReferralView
+from app.errors import DISPOSED, NOT_FOUND, STATE_CONFLICT, Problem
 from app.referrals import lifecycle, queries
 from app.referrals.documents import Document, Paragraph
 from app.referrals.idempotency import Asked, first_time
+from app.referrals.shown import ReferralView
 from app.web.database import Transaction
 from app.web.docs import refusals
 from app.web.idempotency import REPLAYED, IdempotencyKey
@@ -29,7 +29,7 @@ class MessageBody(Document):
 @router.post(
     "/v1/referrals/{id}/messages",
     response_model=ReferralView,
-    responses=refusals(NOT_FOUND, STATE_CONFLICT),
+    responses=refusals(NOT_FOUND, STATE_CONFLICT, DISPOSED),
     summary="Answer an agency's question",
 )
 @permit(Action.SEND_MESSAGE)
@@ -43,7 +43,7 @@ async def send(
 ) -> Response:
     """The item returns to the agency's inbox with the message, and its clock goes on; answers with the referral."""
     seen = queries.visible(principal, Action.SEND_MESSAGE)
-    referral = await queries.get(connection, seen, id)
+    referral = await queries.whole(connection, seen, id)
     if referral is None or body.dispatch_id not in {dispatch["id"] for dispatch in referral["dispatches"]}:
         raise Problem(NOT_FOUND)
     asked = Asked(principal.party, id, "messages", body.model_dump(mode="json"))

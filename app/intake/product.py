@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Response
 from app.access.policy import Action
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
-from app.errors import NOT_ACCEPTABLE, NOT_FOUND, Problem
+from app.errors import DISPOSED, NOT_ACCEPTABLE, NOT_FOUND, Problem
 from app.intake.product_views import ProductView
 from app.referrals import queries
 from app.reporting.product import product
@@ -25,7 +25,7 @@ _FORMS = ("application/json",)
 @router.get(
     "/{id}/product",
     response_model=ProductView,
-    responses=refusals(NOT_FOUND, NOT_ACCEPTABLE),
+    responses=refusals(NOT_FOUND, NOT_ACCEPTABLE, DISPOSED),
     summary="Read the consolidated product",
 )
 @permit(Action.READ_RESPONSES)

@@ -18,6 +18,7 @@ from app.crypto.keys import Keys, Purpose
 from app.crypto.sameness import sameness
 from app.errors import (
     BACKLOG,
+    DISPOSED,
     IDEMPOTENCY_IN_FLIGHT,
     IDEMPOTENCY_KEY_REUSED,
     INVALID_BODY,
@@ -27,7 +28,6 @@ from app.errors import (
     Problem,
 )
 from app.intake.coalescer import Coalescer
-from app.intake.views import ReferralView
 from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
 from app.referrals import queries
@@ -37,6 +37,7 @@ from app.referrals.codes import rank
 from app.referrals.deadlines import due_at
 from app.referrals.documents import SubmittedReferral
 from app.referrals.gauge import BacklogGauge
+from app.referrals.shown import ReferralView
 from app.referrals.states import ReferralState
 from app.web.database import database
 from app.web.docs import refusals
@@ -93,7 +94,7 @@ router = APIRouter(route_class=SubmitRoute, tags=["originators"])
     "/v1/referrals",
     status_code=201,
     response_model=ReferralView,
-    responses=refusals(NOT_JSON, INVALID_BODY, IDEMPOTENCY_IN_FLIGHT, BACKLOG),
+    responses=refusals(NOT_JSON, INVALID_BODY, IDEMPOTENCY_IN_FLIGHT, DISPOSED, BACKLOG),
     summary="Submit a referral",
 )
 @permit(Action.SUBMIT_REFERRAL)
@@ -110,6 +111,10 @@ async def submit(
     receipt = await _store(request, submission)
     if receipt.conflict:
         raise Problem(IDEMPOTENCY_KEY_REUSED)
+    if receipt.disposed:
+        raise Problem(
+            DISPOSED, "What this Idempotency-Key stood for was disposed of. Use a new key for a new referral."
+        )
     request.app.state.wake.work()
     headers = {"Location": f"/v1/referrals/{receipt.referral_id}"}
     if not receipt.replayed and receipt.reference is not None:

@@ -6,19 +6,20 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator
 
 from app.access.policy import Action
 from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.db import Connection
-from app.errors import BAD_CURSOR, NOT_FOUND, STATE_CONFLICT, Problem
-from app.intake.views import EventPage, ReferralPage, ReferralView, ResponsePage
+from app.errors import BAD_CURSOR, DISPOSED, NOT_FOUND, STATE_CONFLICT, Problem
+from app.intake.views import EventPage, ReferralPage, ResponsePage, TombstoneView
 from app.referrals import lifecycle, queries
-from app.referrals.documents import Document, Paragraph, PartyCode
+from app.referrals.documents import Document, Moment, Paragraph, PartyCode
 from app.referrals.idempotency import Asked, first_time
 from app.referrals.queries import Filters
+from app.referrals.shown import ReferralView
 from app.referrals.states import ReferralState
 from app.web import cursor as cursors
 from app.web.database import Transaction
@@ -38,7 +39,7 @@ def _utc(moment: datetime) -> datetime:
         raise ValueError("is outside the years 1 to 9999") from None
 
 
-UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
+UtcTime = Annotated[Moment, AfterValidator(_utc)]
 
 
 class Cancellation(Document):
@@ -96,16 +97,23 @@ async def read_page(
     return json_response({"items": items, "next": following}, headers=headers)
 
 
-@router.get("/{id}", response_model=ReferralView, responses=refusals(NOT_FOUND), summary="Read a referral")
+@router.get(
+    "/{id}", response_model=ReferralView | TombstoneView, responses=refusals(NOT_FOUND), summary="Read a referral"
+)
 @permit(Action.READ_REFERRAL)
 async def read(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
-    """The referral as it is now, with a dispatch for every body asked."""
-    referral = await _read(connection, principal, id, Action.READ_REFERRAL)
+    """The referral as it is now, with a dispatch for every body asked; its tombstone once it was disposed of."""
+    referral = await _seen(connection, principal, id, Action.READ_REFERRAL)
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "referral.read", id)])
     return json_response(referral)
 
 
-@router.get("/{id}/responses", response_model=ResponsePage, responses=refusals(NOT_FOUND), summary="Read the answers")
+@router.get(
+    "/{id}/responses",
+    response_model=ResponsePage,
+    responses=refusals(NOT_FOUND, DISPOSED),
+    summary="Read the answers",
+)
 @permit(Action.READ_RESPONSES)
 async def read_responses(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """Every answer and question to the referral, oldest first."""
@@ -132,8 +140,8 @@ async def read_responses(id: UUID, principal: CurrentPrincipal, connection: Tran
 @router.get("/{id}/events", response_model=EventPage, responses=refusals(NOT_FOUND), summary="Read the timeline")
 @permit(Action.READ_REFERRAL)
 async def read_events(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
-    """What happened to the referral, oldest first."""
-    await _read(connection, principal, id, Action.READ_REFERRAL)
+    """What happened to the referral, oldest first; after it was disposed of, too."""
+    await _seen(connection, principal, id, Action.READ_REFERRAL)
     items = await queries.events(connection, id)
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "referral.timeline_read", id)])
     return json_response({"items": items, "next": None})
@@ -142,7 +150,7 @@ async def read_events(id: UUID, principal: CurrentPrincipal, connection: Transac
 @router.post(
     "/{id}/cancel",
     response_model=ReferralView,
-    responses=refusals(NOT_FOUND, STATE_CONFLICT),
+    responses=refusals(NOT_FOUND, STATE_CONFLICT, DISPOSED),
     summary="Take a referral back",
 )
 @permit(Action.CANCEL_REFERRAL)
@@ -168,8 +176,17 @@ async def cancel(
     return json_response(referral)
 
 
-async def _read(connection: Connection, principal: Principal, id: UUID, action: Action) -> dict[str, Any]:
+async def _seen(connection: Connection, principal: Principal, id: UUID, action: Action) -> dict[str, Any]:
+    """The referral or its tombstone."""
     referral = await queries.get(connection, queries.visible(principal, action), id)
+    if referral is None:
+        raise Problem(NOT_FOUND)
+    return referral
+
+
+async def _read(connection: Connection, principal: Principal, id: UUID, action: Action) -> dict[str, Any]:
+    """The referral with its content. Raises `Problem` (410) where it was disposed of."""
+    referral = await queries.whole(connection, queries.visible(principal, action), id)
     if referral is None:
         raise Problem(NOT_FOUND)
     return referral

@@ -68,6 +68,10 @@ _EARLIER = text("""
 """)
 
 
+_DISPOSED = b""
+"""The sameness of a submission whose referral was disposed of (app.retention.disposal)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """One referral to accept. `id` is made before the transaction: a retry is the same referral.
@@ -94,7 +98,7 @@ class Receipt:
     """What became of a submission: the referral it made, or the one its key stood for already.
 
     `reference` and `created_at` are those of a referral made now, None for one that was there before. `conflict` says
-    that the key stands for a body of another meaning.
+    that the key stands for a body of another meaning, `disposed` that what it stood for is gone.
     """
 
     referral_id: UUID
@@ -102,6 +106,7 @@ class Receipt:
     created_at: datetime | None = None
     replayed: bool = False
     conflict: bool = False
+    disposed: bool = False
 
 
 async def accept(connection: Connection, submissions: Sequence[Submission]) -> list[Receipt]:
@@ -199,5 +204,10 @@ async def _earlier(connection: Connection, items: Sequence[Submission]) -> dict[
         if row is None or row.referral_id == item.id:
             receipts[item.id] = Receipt(item.id)
         else:
-            receipts[item.id] = Receipt(row.referral_id, replayed=True, conflict=row.sameness != item.sameness)
+            receipts[item.id] = Receipt(
+                row.referral_id,
+                replayed=True,
+                conflict=row.sameness not in (item.sameness, _DISPOSED),
+                disposed=row.sameness == _DISPOSED,
+            )
     return receipts

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -48,6 +49,8 @@ from app.referrals.states import Outcome
 
 T = TypeVar("T")
 
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+
 
 def _refuse(kind: ProblemType, message: str) -> PydanticCustomError:
     """An error that becomes its own problem type where it is the only one."""
@@ -68,9 +71,20 @@ def _iso_date(value: object) -> object:
     """Only YYYY-MM-DD: a bare number would otherwise be taken for a Unix time."""
     if isinstance(value, date):
         return value
-    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
         raise _invalid("must be a date as YYYY-MM-DD")
     return value
+
+
+def _rfc3339(value: object) -> object:
+    """Only RFC 3339 with its offset: a bare number would otherwise be taken for a Unix time."""
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise _invalid("must be a time as in RFC 3339, with its offset")
+    return value
+
+
+ONCE = Field(json_schema_extra={"uniqueItems": True})
+"""What the OpenAPI document says of a list whose values are checked by `each_once`."""
 
 
 def each_once(values: list[T]) -> list[T]:
@@ -84,7 +98,11 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVali
 Paragraph = Annotated[str, StringConstraints(min_length=1, max_length=2_000), AfterValidator(_not_blank)]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=10_000), AfterValidator(_not_blank)]
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 PartyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9-]{1,31}$")]
+
+
+PartyCodes = Annotated[list[PartyCode], Field(min_length=1, max_length=100), AfterValidator(each_once), ONCE]
 
 
 class Document(BaseModel):
@@ -187,7 +205,7 @@ class Handling(Document):
     """Handling code, and the conditions that code C needs (3x5x2)."""
 
     code: HandlingCode
-    conditions: Annotated[list[HandlingCondition], AfterValidator(each_once)] = []
+    conditions: Annotated[list[HandlingCondition], AfterValidator(each_once), ONCE] = []
 
     @model_validator(mode="after")
     def _conditions_fit(self) -> Self:
@@ -216,20 +234,20 @@ class SubmittedReferral(Document):
     subject: Subject
     ocg: OrganisedCrimeGroup | None = None
     criterion: Criterion
-    crime_types: Annotated[list[CrimeType], Field(min_length=1), AfterValidator(each_once)]
+    crime_types: Annotated[list[CrimeType], Field(min_length=1), AfterValidator(each_once), ONCE]
     priority: Priority
     purpose: Paragraph
     information_sought: Paragraph | None = None
-    warnings: Annotated[list[SubjectWarning], AfterValidator(each_once)] = []
+    warnings: Annotated[list[SubjectWarning], AfterValidator(each_once), ONCE] = []
     operation_name: Line | None = None
     contact: Contact | None = None
     legal_basis: LegalBasis
     marking: Annotated[Marking, BeforeValidator(_accepted_marking)]
     grading: Grading
     handling: Handling
-    addressees: Annotated[list[PartyCode], Field(min_length=1, max_length=100), AfterValidator(each_once)] | None = (
-        Field(default=None, description="Codes of the bodies to ask. Left out: the routing matrix chooses.")
-    )
+    addressees: (
+        Annotated[list[PartyCode], Field(min_length=1, max_length=100), AfterValidator(each_once), ONCE] | None
+    ) = Field(default=None, description="Codes of the bodies to ask. Left out: the routing matrix chooses.")
     client_reference: Line | None = Field(default=None, description="The originator's own reference; never shown on.")
 
 

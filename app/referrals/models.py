@@ -42,7 +42,8 @@ class Referral(Base):
     `content` is the submitted document (JSON, UTF-8), sealed: the only place of what identifies anybody.
     `sealed_reason` is why somebody held, cancelled or rejected it; `held_because` is our own code. Where `sealed` is
     false an older version stored it: `content` lies open until `gain migrate` has sealed it, as does `reason`, which
-    nothing writes any more.
+    nothing writes any more. `disposed_at` marks the tombstone of one that was disposed of: its content is empty, its
+    data key gone; `retention_group` is the MoPI group under which it went.
     `priority` is 0 urgent, 1 priority, 2 routine: the order of every queue. `open_dispatches` counts the dispatches
     that can still be answered; the referral is completed when it falls to 0.
     """
@@ -67,9 +68,15 @@ class Referral(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     sealed_reason: Mapped[bytes | None]
     held_because: Mapped[str | None] = mapped_column(Text)
+    disposed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    retention_group: Mapped[int | None] = mapped_column(SmallInteger)
 
     __table_args__ = (
         CheckConstraint(_one_of("state", ReferralState), name="state"),
+        CheckConstraint(
+            "disposed_at IS NULL OR state IN ('completed', 'cancelled', 'rejected')",
+            name="disposed",
+        ),
         UniqueConstraint("reference"),
         Index("ix_referral_lying_open", "id", postgresql_where=text("NOT sealed OR reason IS NOT NULL")),
         Index("ix_referral_originator_id", "originator", text("id DESC")),
@@ -291,7 +298,10 @@ class InboxChange(Base):
 
 
 class Submission(Base):
-    """One `Idempotency-Key` of one party, and the referral it made or acted on. Kept as long as the referral."""
+    """One `Idempotency-Key` of one party, and the referral it made or acted on. Kept as long as the referral.
+
+    `sameness` is empty once that was disposed of: what the key stood for is not known any more.
+    """
 
     __tablename__ = "submission"
 
@@ -299,6 +309,15 @@ class Submission(Base):
     key: Mapped[bytes] = mapped_column(primary_key=True)
     sameness: Mapped[bytes]
     referral_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("referral.id"))
+
+    __table_args__ = (
+        Index(
+            "ix_submission_referral_id_brin",
+            "referral_id",
+            postgresql_using="brin",
+            postgresql_ops={"referral_id": "uuid_minmax_multi_ops"},
+        ),
+    )
 
 
 class AgencySeen(Base):

@@ -14,6 +14,8 @@ from app.audit.models import AuditEvent
 from app.crypto.models import WrappedKey
 from app.crypto.vault import Opener
 from app.db import Connection
+from app.errors import DISPOSED, Problem
+from app.referrals.codes import priority_of
 from app.referrals.models import Dispatch, Referral, Response
 from app.referrals.reasons import reason_of
 from app.referrals.states import HeldBecause
@@ -27,6 +29,8 @@ _OUR_REASONS = {
     HeldBecause.NOT_SENT_OUT: "It could not be sent out. Release it to try again, or reject it.",
 }
 _SEALING = frozenset({"sealed_reason", "held_because", "sealed", "ring_key", "wrapped"})
+_OF_TOMBSTONES = frozenset({"priority", "disposed_at", "retention_group"})
+_LEFT = ("id", "reference", "originator", "state", "created_at", "updated_at", "respond_by", "disposed_at")
 _SETTLED_BEFORE = text("SELECT settled_before()")
 
 
@@ -61,9 +65,25 @@ class Filters:
 
 
 async def get(connection: Connection, seen: ColumnElement[bool], referral_id: UUID) -> dict[str, Any] | None:
-    """One referral with its dispatches as the contract shows it, or None where it is not there to see."""
+    """One referral with its dispatches as the contract shows it, or None where it is not there to see.
+
+    Of one that was disposed of its tombstone, which has `disposed_at`.
+    """
     found = await _described(connection, _select().where(Referral.id == referral_id, seen))
     return found[0] if found else None
+
+
+async def whole(connection: Connection, seen: ColumnElement[bool], referral_id: UUID) -> dict[str, Any] | None:
+    """The same of a referral that has its content. Raises `Problem` (410) where it was disposed of."""
+    found = await get(connection, seen, referral_id)
+    if found is not None and "disposed_at" in found:
+        raise Problem(DISPOSED)
+    return found
+
+
+async def is_there(connection: Connection, seen: ColumnElement[bool], referral_id: UUID) -> bool:
+    """Whether a referral is there to see; nothing of it is opened."""
+    return await connection.scalar(select(Referral.id).where(Referral.id == referral_id, seen)) is not None
 
 
 async def settled_before(connection: Connection) -> datetime:
@@ -90,7 +110,10 @@ async def page(connection: Connection, seen: ColumnElement[bool], filters: Filte
 
 
 async def responses(connection: Connection, referral_id: UUID) -> list[dict[str, Any]]:
-    """The answers to a referral the caller may see, oldest first. Late and conflicting ones are the co-ordinator's."""
+    """The answers to a referral the caller may see, oldest first. Late and conflicting ones are the co-ordinator's.
+
+    Raises `Problem` (410) where it was disposed of since the caller looked.
+    """
     rows = await connection.execute(
         select(
             Response.id,
@@ -99,14 +122,18 @@ async def responses(connection: Connection, referral_id: UUID) -> list[dict[str,
             Response.recorded_at,
             Response.content,
             Response.sealed,
+            Referral.disposed_at,
             WrappedKey.ring_key,
             WrappedKey.wrapped,
         )
+        .join(Referral, Referral.id == Response.referral_id)
         .outerjoin(WrappedKey, WrappedKey.referral_id == Response.referral_id)
         .where(Response.referral_id == referral_id, Response.flag.is_(None))
         .order_by(Response.recorded_at, Response.id)
     )
-    opener = Opener(connection)
+    opener, found = Opener(connection), rows.all()
+    if any(row.disposed_at is not None for row in found):
+        raise Problem(DISPOSED)
     return [
         {
             "id": row.id,
@@ -115,7 +142,7 @@ async def responses(connection: Connection, referral_id: UUID) -> list[dict[str,
             "recorded_at": row.recorded_at,
             **document(opener.content("response", row.id, referral_id, row)),
         }
-        for row in rows
+        for row in found
     ]
 
 
@@ -165,6 +192,9 @@ def _select() -> Select[*tuple[Any, ...]]:
         Referral.reason,
         Referral.sealed_reason,
         Referral.held_because,
+        Referral.priority,
+        Referral.disposed_at,
+        Referral.retention_group,
         Referral.content,
         Referral.sealed,
         WrappedKey.ring_key,
@@ -176,18 +206,35 @@ async def _described(connection: Connection, statement: Select[*tuple[Any, ...]]
     referrals = (await connection.execute(statement)).all()
     dispatches = await _dispatches(connection, [row.id for row in referrals])
     opener = Opener(connection)
-    return [described(_opened(opener, row), dispatches.get(row.id, [])) for row in referrals]
+    return [
+        _tombstone(row, dispatches.get(row.id, []))
+        if row.disposed_at is not None
+        else described(_opened(opener, row), dispatches.get(row.id, []))
+        for row in referrals
+    ]
 
 
 def _opened(opener: Opener, row: Row[Any]) -> dict[str, Any]:
     """The row with its content and reason as they were given, without what they were sealed with."""
-    columns = {name: value for name, value in row._mapping.items() if name not in _SEALING}
+    columns = {
+        name: value for name, value in row._mapping.items() if name not in _SEALING and name not in _OF_TOMBSTONES
+    }
     reason = row.reason
     if row.sealed_reason is not None:
         reason = opener.value(reason_of("referral", row.id), row.id, row, row.sealed_reason).decode()
     elif row.held_because is not None:
         reason = _OUR_REASONS[HeldBecause(row.held_because)]
     return {**columns, "reason": reason, "content": opener.referral(row.id, row)}
+
+
+def _tombstone(row: Row[Any], dispatches: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is left of a referral that was disposed of: who, whom and when."""
+    return {
+        **{name: getattr(row, name) for name in _LEFT},
+        "priority": priority_of(row.priority),
+        "group": row.retention_group,
+        "dispatches": dispatches,
+    }
 
 
 def described(referral: Mapping[str, Any], dispatches: list[dict[str, Any]]) -> dict[str, Any]:

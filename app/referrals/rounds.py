@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor
 from app.db import Connection
-from app.errors import STATE_CONFLICT, Problem
+from app.errors import DISPOSED, STATE_CONFLICT, Problem
 from app.parties.codes import Channel, Priority
 from app.parties.directory import Directory, PartyRecord
 from app.referrals import lifecycle
@@ -25,7 +25,9 @@ ADDED, REDELIVERED = "added", "redelivered"
 """The rules of dispatches that a co-ordinator made."""
 
 _LOCK = text("""
-    SELECT id, originator, state, priority, open_dispatches, now() AS now, crime_types, addressees FROM referral
+    SELECT id, originator, state, priority, open_dispatches, now() AS now, crime_types, addressees,
+           disposed_at IS NOT NULL AS disposed
+      FROM referral
      WHERE id = :id FOR NO KEY UPDATE
 """)
 
@@ -36,7 +38,7 @@ _OPEN_AT = text("""
 
 _DISPATCH = text("SELECT agency, state FROM dispatch WHERE id = :dispatch_id AND referral_id = :id")
 
-_Locked = Row[tuple[UUID, str, str, int, int, datetime, list[str], list[str] | None]]
+_Locked = Row[tuple[UUID, str, str, int, int, datetime, list[str], list[str] | None, bool]]
 
 _TAKES_MORE = (ReferralState.HELD, ReferralState.IN_PROGRESS, ReferralState.COMPLETED)
 
@@ -100,6 +102,8 @@ async def redeliver(
 
 async def _lock(connection: Connection, referral_id: UUID) -> _Locked:
     referral = (await connection.execute(_LOCK, {"id": referral_id})).one()
+    if referral.disposed:
+        raise Problem(DISPOSED)
     if referral.state not in _TAKES_MORE:
         raise Problem(STATE_CONFLICT, f"The referral is {referral.state}.")
     return referral

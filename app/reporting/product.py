@@ -31,8 +31,11 @@ _UNANSWERED = (DispatchState.UNDELIVERABLE, DispatchState.EXPIRED, DispatchState
 
 
 async def product(connection: Connection, seen: ColumnElement[bool], referral_id: UUID) -> _Document | None:
-    """The product of a referral as it stands now, or None where it is not there to see."""
-    referral = await queries.get(connection, seen, referral_id)
+    """The product of a referral as it stands now, or None where it is not there to see.
+
+    Raises `Problem` (410) where it was disposed of.
+    """
+    referral = await queries.whole(connection, seen, referral_id)
     if referral is None:
         return None
     return consolidate(referral, await queries.responses(connection, referral_id), clock.now())

@@ -26,7 +26,7 @@ class PrivateFolder:
         self.remove()
         parent = tempfile.gettempdir()
         if len(parent) > _LONGEST_PARENT:
-            parent = "/tmp"  # noqa: S108 - mkdtemp makes a folder of its own in it, for us alone
+            parent = "/tmp"  # nosec B108  # noqa: S108 - mkdtemp makes a folder of its own in it, for us alone
         with refusing("make a folder for sockets"):
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
             own(self.path, 0o700)

@@ -1,7 +1,7 @@
 """The database's roles: those that processes sign in as, and those that their transactions take on.
 
 A login owns nothing and may do nothing but take on the roles it is a member of, one at a time
-(docs/decisions/0017-row-level-security.md). `gain migrate` makes what is missing where it
+(docs/decisions/0018-row-level-security.md). `gain migrate` makes what is missing where it
 may, and says what to do where it may not.
 """
 

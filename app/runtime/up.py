@@ -16,7 +16,7 @@ from app.runtime.supervisor import Stopped, Supervisor
 
 _SERVICE_SECONDS = 120.0  # PostgreSQL may have up to 2 GB of its log to recover from
 _GATEWAY_SECONDS = 60.0
-_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - we look there, we do not bind there
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104  # noqa: S104 - we look there, we do not bind there
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,23 +5,23 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AfterValidator, AwareDatetime, Field
 from sqlalchemy import func, select
 
 from app.access.policy import Action
 from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.db import Connection
-from app.errors import INVALID_BODY, NOT_FOUND, STATE_CONFLICT, UNKNOWN_ADDRESSEE, Problem
+from app.errors import DISPOSED, INVALID_BODY, NOT_FOUND, STATE_CONFLICT, UNKNOWN_ADDRESSEE, Problem
 from app.parties.codes import Priority
 from app.parties.directory import Directory
 from app.referrals import lifecycle, queries, rounds
-from app.referrals.documents import Document, Paragraph, PartyCode, each_once
+from app.referrals.documents import Document, Moment, Paragraph, PartyCodes
 from app.referrals.idempotency import Asked, first_time
 from app.referrals.lifecycle import Restart
 from app.referrals.models import Dispatch
 from app.referrals.rounds import Reference
 from app.referrals.schedule import expiry
+from app.referrals.shown import ReferralView
 from app.referrals.states import ReferralState
 from app.web.database import Transaction
 from app.web.docs import refusals
@@ -29,7 +29,10 @@ from app.web.idempotency import REPLAYED, IdempotencyKey
 from app.web.json import json_response
 
 router = APIRouter(
-    route_class=AccessRoute, prefix="/v1", tags=["co-ordinators"], responses=refusals(NOT_FOUND, STATE_CONFLICT)
+    route_class=AccessRoute,
+    prefix="/v1",
+    tags=["co-ordinators"],
+    responses=refusals(NOT_FOUND, STATE_CONFLICT, DISPOSED),
 )
 
 _Referral = dict[str, Any]
@@ -49,13 +52,13 @@ class Nothing(Document):
 class Addressees(Document):
     """Whom to ask besides."""
 
-    addressees: Annotated[list[PartyCode], Field(min_length=1, max_length=100), AfterValidator(each_once)]
+    addressees: PartyCodes
 
 
 class Extension(Document):
     """Until when an agency gets time."""
 
-    due_at: AwareDatetime
+    due_at: Moment
 
 
 class Act:
@@ -74,9 +77,12 @@ class Act:
         self._key = idempotency_key
 
     async def on(self, referral_id: UUID, action: str, body: Document | None, deed: _Deed) -> Response:
-        """Do it once, answer with the referral; 404 where the caller does not oversee it, 409 where `deed` is False."""
+        """Do it once, answer with the referral; 404 where the caller does not oversee it, 409 where `deed` is False.
+
+        410 where it was disposed of: nothing is done to what is left.
+        """
         seen = queries.visible(self.principal, Action.COORDINATE)
-        referral = await queries.get(self.connection, seen, referral_id)
+        referral = await queries.whole(self.connection, seen, referral_id)
         if referral is None:
             raise Problem(NOT_FOUND)
         document = body.model_dump(mode="json") if body else {}
@@ -114,7 +120,7 @@ class Act:
 Acting = Annotated[Act, Depends()]
 
 
-@router.post("/referrals/{id}/hold", summary="Hold a referral")
+@router.post("/referrals/{id}/hold", response_model=ReferralView, summary="Hold a referral")
 @permit(Action.COORDINATE)
 async def hold(id: UUID, body: Reason, act: Acting) -> Response:
     """Keep what no agency has seen yet out of the inboxes, until it is released."""
@@ -125,7 +131,7 @@ async def hold(id: UUID, body: Reason, act: Acting) -> Response:
     return await act.on(id, "hold", body, deed)
 
 
-@router.post("/referrals/{id}/release", summary="Release a held referral")
+@router.post("/referrals/{id}/release", response_model=ReferralView, summary="Release a held referral")
 @permit(Action.COORDINATE)
 async def release(id: UUID, act: Acting, body: Nothing | None = None) -> Response:
     """Let it go on; each agency gets its full time from now. A body that needs a release of its own stays held."""
@@ -138,7 +144,7 @@ async def release(id: UUID, act: Acting, body: Nothing | None = None) -> Respons
     return await act.on(id, "release", body, deed)
 
 
-@router.post("/referrals/{id}/reject", summary="Reject a referral")
+@router.post("/referrals/{id}/reject", response_model=ReferralView, summary="Reject a referral")
 @permit(Action.COORDINATE)
 async def reject(id: UUID, body: Reason, act: Acting) -> Response:
     """End it before it is completed; every open dispatch is cancelled."""
@@ -149,7 +155,12 @@ async def reject(id: UUID, body: Reason, act: Acting) -> Response:
     return await act.on(id, "reject", body, deed)
 
 
-@router.post("/referrals/{id}/addressees", summary="Ask further bodies", responses=refusals(UNKNOWN_ADDRESSEE))
+@router.post(
+    "/referrals/{id}/addressees",
+    response_model=ReferralView,
+    summary="Ask further bodies",
+    responses=refusals(UNKNOWN_ADDRESSEE),
+)
 @permit(Action.COORDINATE)
 async def add_addressees(id: UUID, body: Addressees, act: Acting) -> Response:
     """A new dispatch for each body; one that ended before is asked again in its next round."""
@@ -163,7 +174,7 @@ async def add_addressees(id: UUID, body: Addressees, act: Acting) -> Response:
     return await act.on(id, "addressees", body, deed)
 
 
-@router.post("/dispatches/{id}/chase", summary="Chase an agency")
+@router.post("/dispatches/{id}/chase", response_model=ReferralView, summary="Chase an agency")
 @permit(Action.COORDINATE)
 async def chase(id: UUID, act: Acting, body: Nothing | None = None) -> Response:
     """Remind it, by its channel and in the timeline."""
@@ -174,7 +185,12 @@ async def chase(id: UUID, act: Acting, body: Nothing | None = None) -> Response:
     return await act.on_dispatch(id, "chase", body, deed)
 
 
-@router.post("/dispatches/{id}/extend", summary="Give an agency more time", responses=refusals(INVALID_BODY))
+@router.post(
+    "/dispatches/{id}/extend",
+    response_model=ReferralView,
+    summary="Give an agency more time",
+    responses=refusals(INVALID_BODY),
+)
 @permit(Action.COORDINATE)
 async def extend(id: UUID, body: Extension, act: Acting) -> Response:
     """Move the due time, and with it the expiry."""
@@ -190,7 +206,7 @@ async def extend(id: UUID, body: Extension, act: Acting) -> Response:
     return await act.on_dispatch(id, "extend", body, deed)
 
 
-@router.post("/dispatches/{id}/redeliver", summary="Have an ended dispatch go out again")
+@router.post("/dispatches/{id}/redeliver", response_model=ReferralView, summary="Have an ended dispatch go out again")
 @permit(Action.COORDINATE)
 async def redeliver(id: UUID, act: Acting, body: Nothing | None = None) -> Response:
     """A new dispatch of the next round: after an expiry, a late or a conflicting answer, or a failed delivery."""
@@ -203,7 +219,7 @@ async def redeliver(id: UUID, act: Acting, body: Nothing | None = None) -> Respo
     return await act.on_dispatch(id, "redeliver", body, deed)
 
 
-@router.post("/dispatches/{id}/cancel", summary="Take one dispatch back")
+@router.post("/dispatches/{id}/cancel", response_model=ReferralView, summary="Take one dispatch back")
 @permit(Action.COORDINATE)
 async def cancel(id: UUID, body: Reason, act: Acting) -> Response:
     """The agency need not answer any more; its item shows as cancelled until it has seen that."""
@@ -214,7 +230,7 @@ async def cancel(id: UUID, body: Reason, act: Acting) -> Response:
     return await act.on_dispatch(id, "cancel", body, deed)
 
 
-@router.post("/dispatches/{id}/release", summary="Release one held dispatch")
+@router.post("/dispatches/{id}/release", response_model=ReferralView, summary="Release one held dispatch")
 @permit(Action.COORDINATE)
 async def release_dispatch(id: UUID, act: Acting, body: Nothing | None = None) -> Response:
     """Let it into its agency's inbox, with the full time from now."""

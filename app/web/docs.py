@@ -5,13 +5,26 @@ from typing import Any
 from fastapi import FastAPI, Response
 from pydantic import BaseModel, Field
 
-from app.errors import ProblemType
+from app.errors import (
+    BAD_REQUEST,
+    BODY_TIMEOUT,
+    BODY_TOO_LARGE,
+    INVALID_BODY,
+    INVALID_PARAMETER,
+    NOT_FOUND,
+    NOT_JSON,
+    ProblemType,
+)
+from app.errors import (
+    MEDIA_TYPE as MEDIA_TYPE_REFUSED,
+)
 from app.web import pages
 from app.web.envelope import CONTENT_SECURITY_POLICY
 from app.web.problems import MEDIA_TYPE
 
 # Swagger UI's style sheet holds its icons as data: URLs.
 _POLICY = CONTENT_SECURITY_POLICY.replace("img-src 'self'", "img-src 'self' data:")
+_BETWEEN = " · "
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -38,7 +51,7 @@ def refusals(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
     titles: dict[int | str, list[str]] = {}
     for kind in kinds:
         titles.setdefault(kind.status, []).append(kind.title)
-    return {status: _refusal(" · ".join(told)) for status, told in titles.items()}
+    return {status: _refusal(_BETWEEN.join(told)) for status, told in titles.items()}
 
 
 def mount_docs(app: FastAPI) -> None:
@@ -60,14 +73,23 @@ def mount_docs(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
+def add_refusals(operation: dict[str, Any], *kinds: ProblemType) -> None:
+    """Have an operation of the document tell of these refusals besides those it tells of already."""
+    answers = operation.setdefault("responses", {})
+    for status, told in refusals(*kinds).items():
+        known = answers.setdefault(str(status), told)
+        titles = [*known["description"].split(_BETWEEN), *told["description"].split(_BETWEEN)]
+        known["description"] = _BETWEEN.join(dict.fromkeys(titles))
+
+
 def _with_refusals(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with problem documents in the place of FastAPI's own 422."""
+    """The document with problem documents in the place of FastAPI's own 422, for all that its form lets go wrong."""
     for path in document["paths"].values():
         for operation in path.values():
             answers = operation.get("responses", {})
             if "HTTPValidationError" in str(answers.get("422", "")):
                 del answers["422"]
-            answers["default"] = _refusal("A refusal")
+            add_refusals(operation, *_usual(operation))
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -75,6 +97,22 @@ def _with_refusals(document: dict[str, Any]) -> dict[str, Any]:
     schemas.update(own.pop("$defs"))
     schemas["ProblemDocument"] = own
     return document
+
+
+def _usual(operation: dict[str, Any]) -> list[ProblemType]:
+    """The refusals that every operation of this form gives."""
+    kinds = []
+    parameters = {parameter["in"] for parameter in operation.get("parameters", ())}
+    if "path" in parameters:
+        kinds.append(NOT_FOUND)
+    if parameters - {"path"}:
+        kinds.append(INVALID_PARAMETER)
+    body = operation.get("requestBody", {}).get("content", {})
+    if body:
+        kinds += [BAD_REQUEST, BODY_TIMEOUT, BODY_TOO_LARGE, MEDIA_TYPE_REFUSED]
+    if "application/json" in body:
+        kinds += [NOT_JSON, INVALID_BODY]
+    return kinds
 
 
 def _refusal(description: str) -> dict[str, Any]:

@@ -126,9 +126,6 @@ def _id_of(scope: Scope) -> str:
 
 def _route(scope: Scope) -> str:
     """The template of the route that answered: a path can hold ids, a query anything."""
-    # A route of an included router knows its whole path only through this context (FastAPI 0.165, fastapi/routing.py).
-    context = scope.get("fastapi", {}).get("effective_route_context")
-    path = getattr(context, "path_format", "") or getattr(scope.get("route"), "path_format", "")
-    if path:
-        return str(path)
+    if path := problems.path_template(scope):
+        return path
     return str(scope.get("root_path") or "mounted") if "endpoint" in scope else "unmatched"

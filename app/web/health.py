@@ -92,7 +92,10 @@ async def live() -> dict[str, str]:
 
 
 @router.get(
-    "/ready", summary="Whether the broker can serve", responses={503: {"description": "A part it needs is away"}}
+    "/ready",
+    response_model=Report,
+    responses={503: {"model": Report, "description": "A part it needs is away"}},
+    summary="Whether the broker can serve",
 )
 async def ready(request: Request) -> Response:
     """200 `ready`, or `degraded` while the message broker is away; 503 `not ready` without the database or its keys."""

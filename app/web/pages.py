@@ -37,7 +37,7 @@ def render(name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
 
 def text(name: str, **context: Any) -> Markup:
     """What this template makes of the context, safe to stand in another template."""
-    return Markup(_environment.get_template(name).render(context))  # noqa: S704  every value in it was escaped
+    return Markup(_environment.get_template(name).render(context))  # nosec B704  # noqa: S704  every value in it was escaped
 
 
 def mount_static(app: FastAPI) -> None:

@@ -3,6 +3,7 @@
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -91,12 +92,36 @@ def of_http_exception(error: HTTPException, scope: Scope) -> Response:
     kind = _BY_STATUS.get(error.status_code, errors.BAD_REQUEST if error.status_code < 500 else errors.INTERNAL)
     response = answer(Problem(kind), scope)
     response.headers.update(error.headers or {})
+    if kind is errors.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(_methods(scope)) or response.headers.get("Allow", "")
     return response
+
+
+def _methods(scope: Scope) -> list[str]:
+    """Every method that the address takes. The framework tells those of the first of its routes only."""
+    return _taken_by(scope, scope["path"]) or _taken_by(scope, path_template(scope))
+
+
+def _taken_by(scope: Scope, path: str) -> list[str]:
+    routes = iter_route_contexts(scope["app"].routes)
+    found = (getattr(context.original_route, "methods", None) for context in routes if context.path == path)
+    return sorted({method for methods in found for method in methods or ()})
+
+
+def path_template(scope: Scope) -> str:
+    """The whole path of the route that the request of this ASGI scope was led to, with its parameters' names."""
+    # A route of an included router knows its whole path only through this context (FastAPI 0.165, fastapi/routing.py).
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    return str(getattr(context, "path_format", "") or getattr(scope.get("route"), "path_format", ""))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  the handler is registered for it
-    return answer(faults.problem_of(error.errors(), error.body), request.scope)
+    problem = faults.problem_of(error.errors(), error.body)
+    if problem.kind is errors.NOT_FOUND and _taken_by(request.scope, request.scope["path"]):
+        # A word where another route has an id, as in GET of an address that takes POST only.
+        return of_http_exception(HTTPException(405), request.scope)
+    return answer(problem, request.scope)
 
 
 @router.get("/problems", response_class=Response)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,13 @@ class Served:
 @pytest.fixture(scope="module")
 def served(postgres: str, valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One gateway process for a module, on a database of its own."""
-    folder = tmp_path_factory.mktemp("gateway")
+    with serving(postgres, valkey, tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway
+
+
+@contextmanager
+def serving(postgres: str, valkey: str, folder: Path, **settings: str) -> Iterator[Served]:
+    """A gateway process on a database of its own; `settings` are further variables of its environment."""
     name = f"served_{os.getpid()}_{folder.name.replace('-', '_')}"
     asyncio.run(_administer(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY"))
     listener = socket.create_server(("127.0.0.1", 0))
@@ -80,6 +87,7 @@ def served(postgres: str, valkey: str, tmp_path_factory: pytest.TempPathFactory)
         "GAIN_KEY_RING": RING,
         "GAIN_LISTEN_FD": str(listener.fileno()),
         "GAIN_LOG_LEVEL": "DEBUG",
+        **settings,
     }
     log = folder / "log"
     with log.open("wb") as stderr:

@@ -446,7 +446,8 @@ async def test_the_migration_counts_what_is_there_while_others_write(before: Dat
     async with before.transaction() as connection:
         figures = await counted(connection)
         assert (figures["held"], figures["queued"]) == (200, 200)
-        assert all(figures.values())
+        # The writers may have taken all that was delivered by then.
+        assert all(number for figure, number in figures.items() if figure != "delivered")
         assert await counters.reconcile(connection) == []
 
 

@@ -127,6 +127,22 @@ def play(played: Played) -> None:
     played.refused(force.post("/v1/referrals", content=json.dumps(body)[:-1], headers={"Content-Type": "text/json"}))
     played.refused(force.post("/v1/referrals", json=body | {"purpose": "x"}, headers={"Idempotency-Key": WORD}))
     played.refused(force.get(f"/v1/referrals?state={WORD}"))
+    # Wherever else a client can put a word of its own: addresses, cursors, headers, forms, keys, times, media types.
+    played.refused(force.get(f"/v1/referrals/{WORD}"))
+    played.refused(force.get(f"/{WORD}"))
+    played.refused(force.get(f"/v1/referrals?cursor={WORD}"))
+    played.refused(force.get(f"/v1/referrals?updated_since={WORD}&agency={WORD}&limit={WORD}"))
+    played.refused(force.get(f"/v1/referrals/{key}/product", headers={"Accept": f"text/{WORD}"}))
+    played.refused(force.post("/v1/referrals", json=body, headers={"Idempotency-Key": f"{WORD} {WORD}"}))
+    played.refused(force.post("/v1/referrals", content=WORD, headers={"Content-Type": f"text/{WORD}"}))
+    played.refused(force.post("/v1/referrals", json={WORD: {WORD: [WORD]}}))
+    played.refused(force.request(WORD.upper(), "/v1/referrals", json=body))
+    played.refused(coordinator.post(f"/v1/dispatches/{other}/extend", json={"due_at": WORD}))
+    played.refused(agency.post("/v1/inbox/responses", json={"items": [{"id": item, "outcome": WORD, WORD: WORD}]}))
+    played.refused(agency.get(f"/v1/inbox?state={WORD}", headers={"X-Request-Id": f"{WORD}!"}))
+    played.refused(agency.post("/v1/token", data={"grant_type": WORD, "client_secret": WORD, "scope": WORD}))
+    played.refused(agency.get("/v1/inbox", headers={"Authorization": f"Bearer gain_{WORD}"}))
+    played.refused(agency.post("/sign-in", data={"key": WORD}, headers={"Origin": f"https://{WORD}.invalid"}))
 
 
 def broker_url(folder: Path) -> str:
@@ -198,7 +214,7 @@ def test_no_byte_of_what_people_wrote_is_left_on_disk(played: tuple[Path, Played
 
 def test_no_refusal_no_metric_and_no_message_repeats_it(played: tuple[Path, Played]) -> None:
     _, system = played
-    assert len(system.told) == 8
+    assert len(system.told) == 23
     assert "gain.work" in system.told["broker"]
     assert canary.search_texts([WORD], system.told) == []
 

@@ -10,10 +10,12 @@ import structlog
 
 from app.crypto.keys import Keys
 from app.db import Database
+from app.logs import logger
 from app.referrals.delivery import MOST_TRIES
 from tests import invariants
 from tests.acts import Document, change, rows, submitted
 from tests.conftest import HIT, SECRET, Cast
+from workers import recording
 from workers.adapters.contract import Adapter, Answered, Delivered, Envelope, Result, TransportError
 from workers.pump import Pump
 from workers.recording import UNRECORDED
@@ -112,6 +114,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         logger_factory=structlog.PrintLoggerFactory(written),
         cache_logger_on_first_use=False,
     )
+    # A logger of its own: the module's may have been bound for good by a test before.
+    monkeypatch.setattr(recording, "log", logger())
     return written
 
 

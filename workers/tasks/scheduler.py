@@ -23,6 +23,7 @@ from app.referrals.timekeeper import Timekeeper
 from app.settings import Settings
 from workers.channels import Channels, Reached
 from workers.counting import Counting
+from workers.dating import Dating
 from workers.process import PUMP_SECONDS
 from workers.pump import Pump
 from workers.tasks.seal import Sealing
@@ -56,6 +57,7 @@ class Scheduler:
         self._ticks = 0
         self._timekeeper = Timekeeper()
         self._counting = Counting(self._database)
+        self._dating = Dating(self._database)
         self._sealing = Sealing(configuration, self._database)
 
     async def run(self) -> None:
@@ -123,6 +125,7 @@ class Scheduler:
         self._ticks += 1
         await self._keep_time()
         await self._counting.tick()
+        self._dating.tick()
         async with self._database.transaction(AS_WORKER) as connection:
             await beat(connection, Beating.SCHEDULER)
             silent = (await silent_seconds(connection))[Beating.WORKER]
@@ -162,6 +165,7 @@ class Scheduler:
             self._working.cancel()
             await asyncio.wait([self._working])
         await self._counting.close()
+        await self._dating.close()
         await self._sealing.finish()
         await self._channels.close()
         await self._database.close()

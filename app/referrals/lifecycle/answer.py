@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     REPEATED = "repeated"  # the same again: nothing changes
     CONFLICT = "conflict"  # a different answer than the one accepted; kept as evidence
     NO_LONGER_OPEN = "no_longer_open"  # cancelled or expired; kept as late evidence
+    DISPOSED = "disposed"  # its referral was disposed of: not even evidence is kept
     NOT_FOUND = "not_found"  # unknown, or not this agency's
     HELD_BY_ANOTHER = "held_by_another"  # another consumer of the agency holds the item, or the claim named has ended
     SUPERSEDED = "superseded"  # the hand-over it answers was given to someone else since
@@ -56,7 +57,7 @@ class Recorded:
     state: str | None = None
 
 
-_Locked = Row[tuple[UUID, UUID, str, str, int, UUID | None, bool | None, str | None, bytes | None]]
+_Locked = Row[tuple[UUID, UUID, str, str, int, UUID | None, bool | None, str | None, bytes | None, bool]]
 
 _FLAGS = {Verdict.RECORDED: None, Verdict.CONFLICT: "conflict", Verdict.NO_LONGER_OPEN: "late"}
 
@@ -64,7 +65,8 @@ _ALERTS = {Verdict.CONFLICT: AlertKind.CONFLICTING_ANSWER, Verdict.NO_LONGER_OPE
 
 _LOCK = text("""
     SELECT dispatch.id, dispatch.referral_id, dispatch.agency, dispatch.state, dispatch.attempt, dispatch.claim_id,
-           dispatch.claim_expires_at > now() AS claim_lives, data_key.ring_key, data_key.wrapped
+           dispatch.claim_expires_at > now() AS claim_lives, data_key.ring_key, data_key.wrapped,
+           referral.disposed_at IS NOT NULL AS disposed
       FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
       LEFT JOIN data_key ON data_key.referral_id = dispatch.referral_id
      WHERE dispatch.id = ANY(CAST(:ids AS uuid[])) AND dispatch.queued_at IS NOT NULL
@@ -146,6 +148,9 @@ async def record_answers(connection: Connection, answers: Sequence[Answer]) -> l
         dispatch = dispatches.get(answer.dispatch_id)
         if dispatch is None or dispatch.agency != answer.actor.party:
             results.append(Recorded(Verdict.NOT_FOUND))
+            continue
+        if dispatch.disposed:
+            results.append(Recorded(Verdict.DISPOSED))
             continue
         before = kept.get((answer.dispatch_id, answer.sameness))
         verdict = judge(states[answer.dispatch_id], before[1] if before else None, known=before is not None)

@@ -4,35 +4,36 @@ Roles are the cluster's and are there already (app.runtime.roles). Safe while th
 in as the owner, whom policies do not bind. Each table is locked for a moment and alone, so that none waits for two.
 """
 
-from collections.abc import Iterator
-
 from alembic import op
 
-revision: str = "0010"
-down_revision: str | None = "0009"
+from migrations.wall import ALL, NONE, Grants, Policies, grant, of_referral, of_region, ours, protect, sent
+
+revision: str = "0011"
+down_revision: str | None = "0010"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-ROLES = ("originator", "agency", "coordinator", "national", "auditor", "administrator", "gateway", "worker")
 _REFERENCE = "party, party_revision, reference_release, routing_release, routing_rule, routing_gateway"
 _LOG = "audit_event, audit_salt, audit_entry, audit_node, audit_head, audit_checkpoint, audit_witness"
 _EVENT = "INSERT (operation, action, party, actor, request_id, referral_id, dispatch_id, recipients, detail)"
 
 _OVERSEER = {
     "SELECT": f"{_REFERENCE}, referral, dispatch, response, alert, submission, data_key, ring_key, audit_event,"
-    " queue_count, agency_seen, circuit, heartbeat, fan_out_try",
+    " queue_count, agency_seen, circuit, heartbeat, fan_out_try, retention, legal_hold, SEQUENCE audit_event_id_seq",
     "SELECT (agency, disabled_at)": "push_endpoint",
     "SELECT (agency, bounced_at)": "email_mailbox",
-    "INSERT": "dispatch, alert, submission, data_key, ring_key, inbox_change",
+    "INSERT": "dispatch, alert, submission, data_key, ring_key, inbox_change, legal_hold, audit_salt",
     _EVENT: "audit_event",
+    # What they log may have private words: a hash of these, salted.
+    "INSERT (commitments)": "audit_event",
     "UPDATE (state, reason, sealed_reason, held_because, open_dispatches, updated_at)": "referral",
     "UPDATE (state, queued_at, needs_release, due_at, expires_at, next_check_at, overdue_at, chased_at, chases,"
     " due_delivery_at, closed_at, ended_because, sealed_reason)": "dispatch",
     "UPDATE (settled_at)": "alert",
-    "DELETE": "fan_out_try",
+    "DELETE": "fan_out_try, legal_hold",
 }
 
-GRANTS: dict[str, dict[str, str]] = {
+GRANTS: Grants = {
     "originator": {
         "SELECT": f"{_REFERENCE}, referral, dispatch, response, message, alert, submission, data_key, subject_index,"
         " ring_key, audit_event",
@@ -48,7 +49,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "SELECT": f"{_REFERENCE}, dispatch, response, message, alert, data_key, ring_key",
         # Not whom else the originator named.
         "SELECT (id, reference, originator, region, state, priority, content, sealed, created_at, updated_at,"
-        " respond_by, open_dispatches)": "referral",
+        " respond_by, open_dispatches, disposed_at)": "referral",
         "INSERT": "response, alert, data_key, ring_key, inbox_change",
         _EVENT: "audit_event",
         "UPDATE (state, open_dispatches, updated_at)": "referral",
@@ -79,12 +80,13 @@ GRANTS: dict[str, dict[str, str]] = {
     "worker": {
         "SELECT": f"{_REFERENCE}, {_LOG}, referral, dispatch, response, alert, data_key, ring_key, queue_count,"
         " push_endpoint, email_mailbox, notice_count, circuit, heartbeat, fan_out_try, agency_seen,"
-        " SEQUENCE audit_event_id_seq",
+        " retention, SEQUENCE audit_event_id_seq",
         "INSERT": "dispatch, response, alert, data_key, ring_key, inbox_change, queue_count, notice_count, circuit,"
-        " heartbeat, fan_out_try, agency_seen, audit_entry, audit_node, audit_checkpoint, audit_witness",
+        " heartbeat, fan_out_try, agency_seen, retention, audit_entry, audit_node, audit_checkpoint, audit_witness",
         _EVENT: "audit_event",
         "UPDATE (state, held_because, open_dispatches, updated_at, reason, sealed_reason)": "referral",
-        "UPDATE": "dispatch, notice_count, circuit, heartbeat, fan_out_try, agency_seen, audit_head, audit_witness",
+        "UPDATE": "dispatch, notice_count, circuit, heartbeat, fan_out_try, agency_seen, retention, audit_head,"
+        " audit_witness",
         "UPDATE (settled_at)": "alert",
         "UPDATE (disabled_at, disabled_reason)": "push_endpoint",
         "UPDATE (bounced_at, bounce_reason)": "email_mailbox",
@@ -92,106 +94,85 @@ GRANTS: dict[str, dict[str, str]] = {
     },
 }
 
-_NONE, _ALL = "false", "true"
-
-
-def _ours(column: str) -> str:
-    """The row belongs to one of the parties that the transaction acts for. The look at the setting is made once."""
-    return f"{column} = ANY (CAST((SELECT acting_for()) AS text[]))"
-
-
-def _of_region(column: str = "region") -> str:
-    """The same of a region: a co-ordinator acts for one. Equality keeps the order that an index has after it."""
-    return f"{column} = (SELECT (acting_for())[1])"
-
-
-def _of_referral(table: str) -> str:
-    """The role sees the row's referral: that has a policy of its own."""
-    return f"EXISTS (SELECT FROM referral WHERE referral.id = {table}.referral_id)"
-
-
-def _sent(table: str) -> str:
-    """The row's referral is in an inbox of the agency's: what it sees of `dispatch` is that."""
-    return f"EXISTS (SELECT FROM dispatch WHERE dispatch.referral_id = {table}.referral_id)"
-
-
 _COMPLETION = "party = 'GAIN' AND actor = 'lifecycle' AND action = 'referral.completed'"
-_WRITTEN = f"{_ours('party')} OR {_COMPLETION}"
-_TIMELINE = f"operation <> 'consultation' AND {_of_referral('audit_event')}"
+_WRITTEN = f"{ours('party')} OR {_COMPLETION}"
+_TIMELINE = f"operation <> 'consultation' AND {of_referral('audit_event')}"
 _SIGNING_IN = "action LIKE 'session.%' OR action LIKE 'token.%'"
 
 # The rows that a role sees, and (where others) those it may write.
-POLICIES: dict[str, dict[str, str | tuple[str, str]]] = {
+POLICIES: Policies = {
     "referral": {
-        "originator": _ours("originator"),
+        "originator": ours("originator"),
         "agency": "EXISTS (SELECT FROM dispatch WHERE dispatch.referral_id = referral.id)",
-        "coordinator": _of_region(),
-        "national": _ALL,
-        "worker": _ALL,
+        "coordinator": of_region(),
+        "national": ALL,
+        "worker": ALL,
     },
     "dispatch": {
-        "originator": _of_referral("dispatch"),
-        "agency": f"{_ours('agency')} AND queued_at IS NOT NULL",
+        "originator": of_referral("dispatch"),
+        "agency": f"{ours('agency')} AND queued_at IS NOT NULL",
         # As the indexes of what waits have it.
-        "coordinator": _of_region("coalesce(region, '')"),
-        "national": _ALL,
-        "worker": _ALL,
+        "coordinator": of_region("coalesce(region, '')"),
+        "national": ALL,
+        "worker": ALL,
     },
     "response": {
-        "originator": f"flag IS NULL AND {_of_referral('response')}",
+        "originator": f"flag IS NULL AND {of_referral('response')}",
         "agency": (
-            _ours("agency"),
-            f"{_ours('agency')} AND EXISTS (SELECT FROM dispatch WHERE dispatch.id = response.dispatch_id"
+            ours("agency"),
+            f"{ours('agency')} AND EXISTS (SELECT FROM dispatch WHERE dispatch.id = response.dispatch_id"
             " AND dispatch.referral_id = response.referral_id)",
         ),
-        "coordinator": _of_referral("response"),
-        "national": _ALL,
-        "worker": _ALL,
+        "coordinator": of_referral("response"),
+        "national": ALL,
+        "worker": ALL,
     },
     "message": {
-        "originator": (_of_referral("message"), f"{_ours('sender')} AND {_of_referral('message')}"),
+        "originator": (of_referral("message"), f"{ours('sender')} AND {of_referral('message')}"),
         "agency": "EXISTS (SELECT FROM dispatch WHERE dispatch.id = message.dispatch_id)",
     },
     "alert": {
-        "originator": _of_referral("alert"),
-        "agency": _ours("agency"),
-        "coordinator": _of_region(),
-        "national": _ALL,
-        "worker": _ALL,
+        "originator": of_referral("alert"),
+        "agency": ours("agency"),
+        "coordinator": of_region(),
+        "national": ALL,
+        "worker": ALL,
     },
     "submission": {
-        "originator": _ours("party"),
-        "coordinator": _ours("party"),
-        "national": _ours("party"),
+        "originator": ours("party"),
+        "coordinator": ours("party"),
+        "national": ours("party"),
     },
     # With a new referral, in its statement: what that inserts, no condition can see yet.
     "data_key": {
-        "originator": (_of_referral("data_key"), _ALL),
-        "agency": _sent("data_key"),
-        "coordinator": _of_referral("data_key"),
-        "national": _ALL,
-        "worker": _ALL,
+        "originator": (of_referral("data_key"), ALL),
+        "agency": sent("data_key"),
+        "coordinator": of_referral("data_key"),
+        "national": ALL,
+        "worker": ALL,
     },
-    "subject_index": {"originator": (_of_referral("subject_index"), _ALL)},
-    "fan_out_try": {"coordinator": _of_referral("fan_out_try"), "national": _ALL, "worker": _ALL},
-    "queue_count": {"coordinator": _of_region(), "national": _ALL, "worker": _ALL},
+    "subject_index": {"originator": (of_referral("subject_index"), ALL)},
+    "fan_out_try": {"coordinator": of_referral("fan_out_try"), "national": ALL, "worker": ALL},
+    "retention": {"coordinator": of_referral("retention"), "national": ALL, "worker": ALL},
+    "legal_hold": {"coordinator": of_referral("legal_hold"), "national": ALL},
+    "queue_count": {"coordinator": of_region(), "national": ALL, "worker": ALL},
     "inbox_change": {
-        "originator": (_NONE, _ALL),
-        "agency": (_NONE, _ALL),
-        "coordinator": (_NONE, _ALL),
-        "national": (_NONE, _ALL),
-        "gateway": (_ALL, _NONE),
-        "worker": (_NONE, _ALL),
+        "originator": (NONE, ALL),
+        "agency": (NONE, ALL),
+        "coordinator": (NONE, ALL),
+        "national": (NONE, ALL),
+        "gateway": (ALL, NONE),
+        "worker": (NONE, ALL),
     },
     "audit_event": {
         "originator": (_TIMELINE, _WRITTEN),
-        "agency": (_NONE, _WRITTEN),
+        "agency": (NONE, _WRITTEN),
         "coordinator": (_TIMELINE, _WRITTEN),
         "national": (_TIMELINE, _WRITTEN),
-        "auditor": (_ALL, _WRITTEN),
-        "administrator": (_NONE, _WRITTEN),
-        "gateway": (_NONE, _SIGNING_IN),
-        "worker": _ALL,
+        "auditor": (ALL, _WRITTEN),
+        "administrator": (NONE, _WRITTEN),
+        "gateway": (NONE, _SIGNING_IN),
+        "worker": ALL,
     },
 }
 
@@ -226,31 +207,11 @@ def upgrade() -> None:
     op.execute("GRANT EXECUTE ON FUNCTION backlog(integer) TO gain_as_gateway")
     for function in _COUNTERS:
         op.execute(f"ALTER FUNCTION {function}() SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp")
-    for statement in _grants():
-        op.execute(statement)
-    with op.get_context().autocommit_block():
-        for table in POLICIES:
-            op.execute(f"DO $do$ BEGIN {'; '.join(_policies(table))}; END $do$")
-
-
-def _grants() -> Iterator[str]:
-    for role, granted in GRANTS.items():
-        for privilege, objects in granted.items():
-            tables = [name for name in objects.split(", ") if not name.startswith("SEQUENCE ")]
-            if tables:
-                yield f"GRANT {privilege} ON {', '.join(tables)} TO gain_as_{role}"
-            for sequence in (name for name in objects.split(", ") if name.startswith("SEQUENCE ")):
-                yield f"GRANT {privilege} ON {sequence} TO gain_as_{role}"
+    grant(GRANTS)
     # VACUUM is no part of a transaction, and so acts for nobody.
-    yield "GRANT MAINTAIN ON queue_count TO gain_worker"
-
-
-def _policies(table: str) -> Iterator[str]:
-    for role, condition in POLICIES[table].items():
-        seen, written = condition if isinstance(condition, tuple) else (condition, condition)
-        yield f"DROP POLICY IF EXISTS {table}_{role} ON {table}"
-        yield f"CREATE POLICY {table}_{role} ON {table} TO gain_as_{role} USING ({seen}) WITH CHECK ({written})"
-    yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+    op.execute("GRANT MAINTAIN ON queue_count TO gain_worker")
+    with op.get_context().autocommit_block():
+        protect(POLICIES)
 
 
 def downgrade() -> None:

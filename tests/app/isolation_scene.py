@@ -1,0 +1,264 @@
+"""What the isolation matrix is played with: who asks from where, the rows they ask for, and how each route is asked."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from fastapi import FastAPI
+
+from app.access import keys as api_keys
+from app.access.keys import Credential
+from app.access.policy import Relation, Role
+from app.access.sessions import open_session
+from app.crypto.keys import Keys
+from app.db import Database
+from tests.acts import Document, rows
+from tests.conftest import SECRET, Workers, referral
+
+KEYS = Keys(SECRET.encode())
+BASE = "http://gain.test"
+
+
+class Position(StrEnum):
+    """How the asking party stands to the rows asked for."""
+
+    OWNER = "owner"
+    COLLEAGUE = "colleague"  # another key of the owner's party
+    STRANGER = "stranger"  # of the owner's region where it has one, and neither owner nor addressed
+    ADDRESSED = "addressed"
+    PARTNER = "addressed colleague"  # another key of the addressed party
+    ELSEWHERE = "other region"
+
+
+# The rows: a referral of Merthyr Tydfil (Tarian's region) to HMRC. A co-ordinator owns what is of its region, so that
+# for it "addressed" needs another referral: of North Wales (Titan's region) to a fire service in Tarian's.
+OWNER, ADDRESSED = "LA-MTYDFIL", "HMRC"
+NORTH, NORTH_ADDRESSED = "NWP", "FRS-SWALES"
+_HELD = "SMARTWATER"  # its policy needs a release, so that its dispatch is held
+
+PARTIES: Mapping[Role, Mapping[Position, str]] = {
+    Role.ORIGINATOR: dict(zip(Position, (OWNER, OWNER, "SWP", ADDRESSED, ADDRESSED, NORTH), strict=True)),
+    Role.AGENCY: dict(zip(Position, (OWNER, OWNER, "FRS-SWALES", ADDRESSED, ADDRESSED, "EA"), strict=True)),
+    Role.COORDINATOR: dict(zip(Position, ("TARIAN", "TARIAN", "WMROCU", "TARIAN", "TARIAN", "TITAN"), strict=True)),
+    **{role: dict.fromkeys(Position, "GAIN") for role in (Role.NATIONAL, Role.AUDITOR, Role.ADMINISTRATOR)},
+}
+
+_REACHED: Mapping[Relation, frozenset[Position]] = {
+    Relation.OWN: frozenset({Position.OWNER, Position.COLLEAGUE}),
+    Relation.ADDRESSED: frozenset({Position.ADDRESSED, Position.PARTNER}),
+    Relation.REGION: frozenset({Position.OWNER, Position.COLLEAGUE}),
+    Relation.ALL: frozenset(Position),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A key of its own, used from an address of its own, and a browser with a session of that key."""
+
+    role: Role
+    position: Position
+    party: str
+    key: str
+    client: httpx.AsyncClient
+    browser: httpx.AsyncClient
+
+    def reaches(self, relation: Relation) -> bool:
+        """Whether the rows that its target names are among those of this relation."""
+        return self.position in _REACHED[relation]
+
+    @property
+    def asks_north(self) -> bool:
+        """Whether it asks for the referral of the north."""
+        return self.role is Role.COORDINATOR and self.position in (Position.ADDRESSED, Position.PARTNER)
+
+    def __str__(self) -> str:
+        return f"{self.role} · {self.position} ({self.party})"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A referral, its dispatch (the addressee's item), one that is held, and a key: ids as text."""
+
+    referral: str
+    reference: str
+    dispatch: str
+    held: str
+    key: str
+
+
+def nothing() -> Target:
+    """The ids of what does not exist."""
+    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a route is asked. `id` names the target's field in the path; `prepared` what is done to the target before.
+
+    `shows`: what a list shows of a target, of which one that is not to be seen must hold nothing. `each`: a batch,
+    answered per item. `counts`: figures, in which another's rows must not be counted.
+    """
+
+    id: str = ""
+    query: str = ""
+    body: Callable[[Target], Document] | None = None
+    form: Callable[[Caller], dict[str, str]] | None = None
+    prepared: str = ""
+    shows: str = ""
+    each: bool = False
+    counts: bool = False
+    page: bool = False
+    status: int = 0
+
+
+def _reason(_: Target) -> Document:
+    return {"reason": "Not to go on."}
+
+
+REQUESTS: Mapping[tuple[str, str], Ask] = {
+    ("GET", "/"): Ask(page=True, shows="reference"),
+    ("GET", "/live"): Ask(page=True, shows="reference"),
+    ("GET", "/sign-in"): Ask(),
+    ("POST", "/sign-in"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),
+    ("POST", "/sign-out"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/metrics"): Ask(),
+    ("GET", "/.well-known/jwks.json"): Ask(),
+    ("POST", "/v1/token"): Ask(form=lambda _: {"grant_type": "client_credentials"}),
+    ("POST", "/v1/token/revoke"): Ask(form=lambda _: {"token": "none.of.ours"}),
+    ("GET", "/v1/audit/checkpoint"): Ask(),
+    ("GET", "/v1/audit/entries"): Ask(),
+    ("GET", "/v1/audit/proofs/consistency"): Ask(query="from=1&to=2"),
+    ("GET", "/v1/audit/proofs/inclusion"): Ask(query="entry=0&size=1"),
+    ("POST", "/v1/dispatches/{id}/cancel"): Ask("dispatch", body=_reason),
+    ("POST", "/v1/dispatches/{id}/chase"): Ask("dispatch"),
+    ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2190-01-01T00:00:00Z"}),
+    ("POST", "/v1/dispatches/{id}/redeliver"): Ask("dispatch", prepared="dispatch cancelled"),
+    ("POST", "/v1/dispatches/{id}/release"): Ask("held"),
+    ("GET", "/v1/inbox"): Ask(query="limit=500", shows="dispatch"),
+    ("POST", "/v1/inbox/acknowledgements"): Ask(body=lambda target: {"ids": [target.dispatch]}, each=True),
+    ("POST", "/v1/inbox/claims"): Ask(body=lambda _: {"limit": 500, "lease_seconds": 10}),
+    ("POST", "/v1/inbox/responses"): Ask(
+        body=lambda target: {"items": [{"id": target.dispatch, "outcome": "no_hit"}]}, each=True
+    ),
+    ("GET", "/v1/inbox/{id}"): Ask("dispatch"),
+    ("POST", "/v1/inbox/{id}/acknowledgement"): Ask("dispatch"),
+    ("POST", "/v1/inbox/{id}/response"): Ask("dispatch", body=lambda _: {"outcome": "no_hit"}),
+    ("GET", "/v1/keys"): Ask(),
+    ("POST", "/v1/keys"): Ask(body=lambda _: {"party": "EA"}),
+    ("GET", "/v1/keys/{id}"): Ask("key"),
+    ("POST", "/v1/keys/{id}/revocation"): Ask("key"),
+    ("POST", "/v1/keys/{id}/rotation"): Ask("key"),
+    ("GET", "/v1/queues"): Ask(counts=True),
+    ("GET", "/v1/referrals"): Ask(query="limit=200", shows="referral"),
+    ("POST", "/v1/referrals"): Ask(body=lambda _: referral(addressees=["DWP"])),
+    ("GET", "/v1/referrals/{id}"): Ask("referral"),
+    ("POST", "/v1/referrals/{id}/addressees"): Ask("referral", body=lambda _: {"addressees": ["DWP"]}),
+    ("POST", "/v1/referrals/{id}/cancel"): Ask("referral", body=_reason),
+    ("GET", "/v1/referrals/{id}/events"): Ask("referral"),
+    ("POST", "/v1/referrals/{id}/hold"): Ask("referral", body=_reason),
+    ("POST", "/v1/referrals/{id}/legal-hold"): Ask("referral", body=_reason),
+    ("POST", "/v1/referrals/{id}/legal-hold/lift"): Ask("referral", body=_reason, prepared="legal hold"),
+    ("POST", "/v1/referrals/{id}/messages"): Ask(
+        "referral", body=lambda target: {"dispatch_id": target.dispatch, "text": "The second address."}
+    ),
+    ("GET", "/v1/referrals/{id}/product"): Ask("referral"),
+    ("POST", "/v1/referrals/{id}/reject"): Ask("referral", body=_reason),
+    ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
+    ("GET", "/v1/referrals/{id}/retention"): Ask("referral"),
+    ("GET", "/v1/referrals/{id}/responses"): Ask("referral"),
+}
+"""Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
+
+
+class Scene:
+    """The callers of every role and position, and as many targets as are asked for, on one gateway."""
+
+    def __init__(self, app: FastAPI, database: Database) -> None:
+        self._app = app
+        self._database = database
+        self._spare: dict[bool, list[Target]] = {}
+        self._all: dict[bool, list[Target]] = {}
+        self._overseer = httpx.AsyncClient()
+        self.callers: list[Caller] = []
+
+    async def build(self, south: int, north: int) -> None:
+        """Make the callers, and so many targets of each kind."""
+        for role, parties in PARTIES.items():
+            self.callers += [await self._caller(role, position, party) for position, party in parties.items()]
+        self._overseer = next(caller.client for caller in self.callers if caller.role is Role.NATIONAL)
+        await self._refer(OWNER, ADDRESSED, south)
+        await self._refer(NORTH, NORTH_ADDRESSED, north)
+        await Workers(self._database).run()
+        for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
+            self._all[is_north] = [await self._target(row, addressed) for row in await self._made(party)]
+            self._spare[is_north] = list(self._all[is_north])
+
+    async def close(self) -> None:
+        """Close every client."""
+        for caller in self.callers:
+            await caller.client.aclose()
+            await caller.browser.aclose()
+
+    async def target(self, ask: Ask, *, north: bool) -> Target:
+        """A target that nobody has touched yet, prepared for a route."""
+        found = self._spare[north].pop()
+        if ask.prepared == "held":
+            await self._done(f"/v1/referrals/{found.referral}/hold", reason="Wait.")
+        elif ask.prepared == "legal hold":
+            await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
+        elif ask.prepared == "dispatch cancelled":
+            await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
+        return found
+
+    def everything(self, north: bool) -> list[Target]:
+        """All targets of the north, or of the south."""
+        return self._all[north]
+
+    async def content(self) -> list[Any]:
+        """Everything that a refused request must not have changed: all but when a key was used last."""
+        whole = [
+            await rows(self._database, f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
+            for table in ("referral", "dispatch", "response", "message")
+        ]
+        return [*whole, await rows(self._database, "SELECT id, expires_at, revoked_at FROM api_key ORDER BY id")]
+
+    async def _caller(self, role: Role, position: Position, party: str) -> Caller:
+        address = f"192.0.2.{len(self.callers) + 1}"
+        async with self._database.transaction() as connection:
+            key = await api_keys.issue(connection, KEYS, party, role)
+            parsed = api_keys.parse(key)
+            assert parsed is not None
+            cookie = await open_session(connection, KEYS, Credential(parsed[0], party, role))
+        headers = {"Authorization": f"Bearer {key}"}
+        browser = {"Origin": BASE, "Cookie": f"gain={cookie}"}
+        return Caller(role, position, party, key, self._client(address, headers), self._client(address, browser))
+
+    def _client(self, address: str, headers: Mapping[str, str]) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self._app, raise_app_exceptions=False, client=(address, 1))
+        return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers, timeout=20)
+
+    async def _refer(self, owner: str, addressed: str, count: int) -> None:
+        force = next(one for one in self.callers if one.role is Role.ORIGINATOR and one.party == owner).client
+        body = referral(addressees=[addressed, _HELD])
+        for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for _ in range(count))):
+            assert answer.status_code == 201, answer.text
+
+    async def _made(self, originator: str) -> list[Document]:
+        query = "SELECT id, reference FROM referral WHERE originator = :originator ORDER BY id"
+        return await rows(self._database, query, originator=originator)
+
+    async def _target(self, row: Document, addressed: str) -> Target:
+        query = "SELECT agency, id FROM dispatch WHERE referral_id = :id"
+        found: dict[str, UUID] = {one["agency"]: one["id"] for one in await rows(self._database, query, id=row["id"])}
+        async with self._database.transaction() as connection:
+            key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
+        assert key is not None
+        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0])
+
+    async def _done(self, path: str, **body: str) -> None:
+        answer = await self._overseer.post(path, json=body)
+        assert answer.status_code == 200, answer.text
