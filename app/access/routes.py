@@ -66,6 +66,7 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
     if credential.scope is not None and action not in credential.scope:
         raise Problem(OUTSIDE_SCOPE)
     request.state.principal = principal
+    request.state.behalf = principal.behalf
 
 
 def declared_action(endpoint: Callable[..., Any]) -> Action | None:
