@@ -181,6 +181,11 @@ class Settings(BaseSettings):
         description="Authentication context (`acr`) that the provider must vouch for, such as one with two factors. "
         "Empty: whatever the provider asks people for.",
     )
+    purpose_roles: str = Field(
+        default="",
+        description="Roles (commas between) that must state by `GAIN-Purpose` why they read a referral or its answers; "
+        "the log keeps it. Empty: whoever states it is logged with it, nobody must.",
+    )
     simulate: bool = Field(
         default=False, description="The simulated bodies answer. Off: every body works from its inbox."
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.access.policy import Action, Relation, Role, relation
+from app.access.purposes import StatedPurpose
 from app.audit.record import Actor
 from app.db import ACTING, Behalf
 from app.errors import ROLE_NOT_ALLOWED, Problem
@@ -13,7 +14,8 @@ from app.errors import ROLE_NOT_ALLOWED, Problem
 class Principal:
     """A party acting in a role. `credential` is its key's or account's id, which the log names; `token` its token's.
 
-    `person` is the name of whoever is signed in with an account: for pages, never for the log.
+    `purpose` is why it reads, where the request states it. `person` is the name of whoever is signed in with an
+    account: for pages, never for the log.
     """
 
     party: str
@@ -21,12 +23,13 @@ class Principal:
     credential: str
     request_id: str | None = None
     token: str | None = None
+    purpose: StatedPurpose | None = None
     person: str | None = None
 
     @property
     def actor(self) -> Actor:
         """The principal as the log names it."""
-        return Actor(self.party, self.credential, self.request_id)
+        return Actor(self.party, self.credential, self.request_id, self.purpose)
 
     @property
     def behalf(self) -> Behalf:
