@@ -165,7 +165,8 @@ class Settings(BaseSettings):
         default=30, ge=1, le=720, description="Minutes without a request after which a page's session ends."
     )
     key_sign_in: bool = Field(
-        default=True, description="The pages can be signed in to with an API key too. Off: with a person's account only."
+        default=True,
+        description="The pages can be signed in to with an API key too. Off: with a person's account only.",
     )
     oidc_issuer: str = Field(
         default="",

@@ -85,10 +85,10 @@ async def find_session(connection: Connection, id: bytes) -> SignedIn | None:
     return None if row is None else _signed_in(id, row)
 
 
-async def use_session(connection: Connection, id: bytes) -> SignedIn | None:
-    """The session of this id where it is in force, noting that somebody uses it."""
+async def use_session(connection: Connection, id: bytes, *, note: bool = True) -> SignedIn | None:
+    """The session of this id where it is in force, noting (unless told not to) that somebody uses it."""
     found = await find_session(connection, id)
-    if found is not None:
+    if found is not None and note:
         since = func.now() - timedelta(seconds=_NOTED_SECONDS)
         await connection.execute(
             update(Session).where(Session.id == id, Session.seen_at < since).values(seen_at=func.now())
@@ -132,8 +132,10 @@ async def close_all(connection: Connection, account: UUID, but: bytes | None = N
 
 
 def _joined(query: Any) -> Any:
-    return query.select_from(Session).outerjoin(ApiKey, Session.key_id == ApiKey.id).outerjoin(
-        Account, Session.account_id == Account.id
+    return (
+        query.select_from(Session)
+        .outerjoin(ApiKey, Session.key_id == ApiKey.id)
+        .outerjoin(Account, Session.account_id == Account.id)
     )
 
 

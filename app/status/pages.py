@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
-from app.access.pages import PageRoute
+from app.access.pages import PageRoute, unattended
 from app.access.policy import Action, Role
 from app.access.principal import Principal
 from app.access.routes import CurrentPrincipal, permit
@@ -67,6 +67,7 @@ async def first_page(
 
 @router.get("/live", response_class=Response)
 @permit(Action.SEE_STATUS_PAGE)
+@unattended
 async def live_page(
     request: Request, principal: CurrentPrincipal, connection: Transaction, cursor: Cursor = None
 ) -> Response:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from app.web import forms, words
+from app.web import words
 
 _HERE = Path(__file__).parent
 _loader = FileSystemLoader([_HERE / "templates"])
@@ -22,7 +22,6 @@ _environment.filters |= {
     "clock": words.clock,
     "plain": words.plain,
 }
-_environment.globals |= {"csrf": forms.csrf, "viewer": forms.viewer}
 
 
 def add_templates(folder: Path) -> None:

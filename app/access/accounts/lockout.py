@@ -90,6 +90,12 @@ async def succeed(connection: Connection, keys: Keys, attempt: Attempt) -> None:
     await connection.execute(_TAKE_BACK, {"whose": address})
 
 
+async def passed(connection: Connection, keys: Keys, attempt: Attempt) -> None:
+    """This attempt was right, and another is still to come: it does not count, those before it do."""
+    for whose, _ in attempt.counted_as(keys):
+        await connection.execute(_TAKE_BACK, {"whose": whose})
+
+
 async def clear(connection: Connection, keys: Keys, username: str) -> None:
     """Forget the failures of a user name."""
     [(name, _), _] = Attempt(username, "").counted_as(keys)

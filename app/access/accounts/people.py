@@ -110,9 +110,10 @@ async def take_code(connection: Connection, person: Person, code: str) -> bool:
         return False
     # Of two that show the same code at once, one alone finds the step as it was.
     taken = await connection.scalar(
-        update(Account).where(Account.id == person.id, Account.totp_step < step).values(totp_step=step).returning(
-            Account.id
-        )
+        update(Account)
+        .where(Account.id == person.id, Account.totp_step < step)
+        .values(totp_step=step)
+        .returning(Account.id)
     )
     return taken is not None
 
