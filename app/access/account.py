@@ -1,12 +1,12 @@
 """One's own account: sessions, role, password, authenticator, recovery codes; and showing again who one is.
 
-Each way to sign in has its own way to confirm: the authenticator's code, the key once more, or the OpenID provider. What
-changes how the account is signed in to asks for it, and ends the account's other sessions.
+Each way to sign in has its own way to confirm: the authenticator's code, the key once more, or the OpenID provider.
+What changes how the account is signed in to asks for it, and ends the account's other sessions.
 """
 
 import math
 from base64 import b64decode, b64encode
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from starlette.responses import RedirectResponse
@@ -67,9 +67,7 @@ async def account_page(request: Request, principal: CurrentPrincipal, database: 
 
 @router.post("/role", response_class=Response)
 @permit(Action.CHANGE_ACCOUNT)
-async def act_in(
-    request: Request, principal: CurrentPrincipal, database: DatabaseOf, role: Typed = ""
-) -> Response:
+async def act_in(request: Request, principal: CurrentPrincipal, database: DatabaseOf, role: Typed = "") -> Response:
     """Go on in another of one's roles."""
     session = _session(request)
     if role not in session.roles:
@@ -223,9 +221,7 @@ async def confirm(
     return RedirectResponse(local(then), 303)
 
 
-async def _check_code(
-    request: Request, database: DatabaseOf, person: Person, code: str
-) -> tuple[str, float]:
+async def _check_code(request: Request, database: DatabaseOf, person: Person, code: str) -> tuple[str, float]:
     """What is wrong with a code, or nothing; and the seconds to wait for another try."""
     attempt = attempt_of(request, person.username)
     if wait := await begin_attempt(request, attempt):
@@ -254,7 +250,7 @@ async def _confirm_form(
 ) -> Response:
     person = await _person(request, database)
     settings = request.app.state.settings
-    context = {
+    context: dict[str, Any] = {
         "then": local(then),
         "address": CONFIRM,
         "by": "key" if person is None else "provider" if person.totp is None else "code",

@@ -62,9 +62,7 @@ def _get(request: Request, name: str) -> str | None:
     return request.cookies.get(_named(request.app.state.settings, name)) or None
 
 
-def _set(
-    request: Request, response: Response, name: str, value: str, same_site: Literal["lax", "strict"]
-) -> None:
+def _set(request: Request, response: Response, name: str, value: str, same_site: Literal["lax", "strict"]) -> None:
     settings = request.app.state.settings
     response.set_cookie(
         _named(settings, name),

@@ -1,4 +1,4 @@
-"""What all ways to sign in have in common: attempts are counted, a refusal says the same of everybody, a session opens."""
+"""What all ways to sign in have in common: attempts are counted, refusals say the same of everybody, sessions open."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -118,7 +118,7 @@ async def enter_as(request: Request, connection: Connection, person: Person, rol
 
 
 async def open_for(request: Request, connection: Connection, credential: Credential, by: str) -> Response:
-    """Open a session for a credential just accepted, in place of any that this browser had; `by` is how it was shown."""
+    """Open a session for a credential just accepted, in place of any of this browser's; `by` is how it was shown."""
     await leave(request, connection)
     token = await open_session(connection, request.app.state.keys, credential)
     actor = Actor(credential.party, credential.id, request_id.get())

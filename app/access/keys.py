@@ -42,7 +42,7 @@ class Credential:
     """An API key in force, a token made of it, or a person signed in: whose it is, what it is for, and from where.
 
     `scope` None: all that the role may; no `networks`: any. A token has its own id, and perhaps a certificate's
-    thumbprint (RFC 8705) that whoever uses it must show. A person's is their account: `person` is then the name to show.
+    thumbprint (RFC 8705) that whoever uses it must show. A person's is their account: `person` is the name to show.
     """
 
     id: str

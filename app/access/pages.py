@@ -1,7 +1,7 @@
 """Routes of the pages: a session's cookie says who the caller is, and a refusal is a page that a person can read.
 
-A form is taken from our own pages only, by what the browser says and by its token. A route that declares `@step_up` asks
-whoever has not shown who they are for five minutes to do so again.
+A form is taken from our own pages only, by what the browser says and by its token. A route that declares `@step_up`
+asks whoever has not shown who they are for five minutes to do so again.
 """
 
 from collections.abc import Callable, Coroutine

@@ -27,7 +27,9 @@ Typed = Annotated[str, Form(max_length=1000)]
 
 _START = "/sign-in/set-up"
 _PASSWORD, _AUTHENTICATOR = f"{_START}/password", f"{_START}/authenticator"
-_WRONG = "The user name or the code is not right, or the code was used or is too old. Your administrator can give another."
+_WRONG = (
+    "The user name or the code is not right, or the code was used or is too old. Your administrator can give another."
+)
 _WRONG_CODE = "This code is not right. Check that your phone’s clock is, and use the code that it shows now."
 
 
@@ -80,9 +82,7 @@ async def choose_password(request: Request, database: DatabaseOf, password: Type
     async with database.transaction(AS_GATEWAY) as connection:
         sealed = await people.seal_secret(connection, person.id, codes.new_secret())
         detail = {**step.detail, "hash": hash, "totp": b64encode(sealed).decode()}
-        await steps.go_on(
-            connection, request.app.state.keys, step_cookie(request) or "", Stage.AUTHENTICATOR, detail
-        )
+        await steps.go_on(connection, request.app.state.keys, step_cookie(request) or "", Stage.AUTHENTICATOR, detail)
     return RedirectResponse(_AUTHENTICATOR, 303)
 
 

@@ -207,9 +207,7 @@ def _start() -> Response:
     return RedirectResponse(SIGN_IN, 303)
 
 
-def _form(
-    request: Request, errors: dict[str, str] | None = None, username: str = "", wait: float = 0.0
-) -> Response:
+def _form(request: Request, errors: dict[str, str] | None = None, username: str = "", wait: float = 0.0) -> Response:
     settings = request.app.state.settings
     context = {
         "username": username,

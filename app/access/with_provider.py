@@ -177,5 +177,3 @@ def _count(request: Request) -> None:
     """Raise `Problem` (429) where one address begins too often: each beginning is kept for ten minutes."""
     if wait := request.app.state.departures.wait(request.app.state.gate.proxies.source(request)):
         raise Problem(TOO_MANY_REQUESTS, retry_after=int(wait) + 1)
-
-

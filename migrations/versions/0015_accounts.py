@@ -12,6 +12,7 @@ branch_labels: str | None = None
 depends_on: str | None = None
 
 
+_SIGNING_IN = "password, totp, totp_step, state, setup, setup_until, issuer, subject, signed_in_at"
 _NAMES = "SELECT (id, party, name, roles, state)"
 _SHOWN = (
     "id, party, username, name, roles, state, setup_until, demonstration, created_at, signed_in_at, password, subject"
@@ -26,7 +27,7 @@ def upgrade() -> None:
         {
             "gateway": {
                 "SELECT": "account, recovery_code, sign_in_step, sign_in_failure, data_key",
-                "UPDATE (password, totp, totp_step, state, setup, setup_until, issuer, subject, signed_in_at)": "account",
+                f"UPDATE ({_SIGNING_IN})": "account",
                 "INSERT": "recovery_code, sign_in_step, sign_in_failure, data_key",
                 "UPDATE": "sign_in_step, sign_in_failure",
                 "DELETE": "recovery_code, sign_in_step, sign_in_failure",

@@ -43,7 +43,7 @@ def code_at(secret: bytes, at: datetime) -> str:
 
 def enrolment(secret: bytes, username: str) -> str:
     """The `otpauth:` URI that an authenticator reads."""
-    return pyotp.TOTP(secret.decode()).provisioning_uri(username, issuer_name="GAIN broker")
+    return pyotp.TOTP(secret.decode()).provisioning_uri(name=username, issuer_name="GAIN broker")
 
 
 def picture(uri: str) -> str:

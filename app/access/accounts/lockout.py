@@ -49,10 +49,10 @@ _LEFT = text("""
 
 _COUNT = text("""
     INSERT INTO sign_in_failure AS known (whose, failures, locked_until)
-    VALUES (:whose, 1, now() + CAST(:waits AS integer[])[1] * interval '1 second')
+    VALUES (:whose, 1, now() + (CAST(:waits AS integer[]))[1] * interval '1 second')
     ON CONFLICT (whose) DO UPDATE SET
         failures = known.failures + 1, last_at = now(),
-        locked_until = now() + CAST(:waits AS integer[])[least(known.failures + 1, :last)] * interval '1 second'
+        locked_until = now() + (CAST(:waits AS integer[]))[least(known.failures + 1, :last)] * interval '1 second'
     RETURNING failures
 """)
 

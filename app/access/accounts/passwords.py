@@ -65,9 +65,10 @@ class Passwords:
 
     def _verify(self, kept: str | None, password: str) -> bool:
         try:
-            return self._hasher.verify(kept or self._nobodys, password) and kept is not None
+            self._hasher.verify(kept or self._nobodys, password)
         except (VerifyMismatchError, InvalidHashError):
             return False
+        return kept is not None
 
     @cached_property
     def _nobodys(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
@@ -80,7 +80,7 @@ class Provider:
         try:
             await self._check_issuer()
             found = await self._app.create_authorization_url(self._answer, **asked)
-        except (httpx.HTTPError, ValueError, RuntimeError) as error:
+        except (httpx2.HTTPError, ValueError, RuntimeError) as error:
             raise ProviderAway from error
         kept = {name: found[name] for name in ("state", "nonce", "code_verifier")}
         return Departure(found["url"], {**kept, "anew": anew})
@@ -99,7 +99,7 @@ class Provider:
             raise ProviderRefused("code") from error
         except JoseError as error:
             raise ProviderRefused("token") from error
-        except (httpx.HTTPError, RuntimeError) as error:
+        except (httpx2.HTTPError, RuntimeError) as error:
             raise ProviderAway from error
         except (ValueError, KeyError, TypeError) as error:
             raise ProviderRefused("token") from error
@@ -115,9 +115,7 @@ class Provider:
             "exp": {"essential": True},
             "nonce": {"essential": True, "value": nonce},
         }
-        claims = await self._app.parse_id_token(
-            token, nonce=nonce, claims_options=expected, leeway=_LEEWAY_SECONDS
-        )
+        claims = await self._app.parse_id_token(token, nonce=nonce, claims_options=expected, leeway=_LEEWAY_SECONDS)
         if claims is None:
             raise ProviderRefused("token")
         found: Mapping[str, Any] = claims
@@ -132,7 +130,7 @@ class Provider:
             raise ProviderRefused("auth_time")
 
     async def _check_issuer(self) -> None:
-        """Raise `ProviderAway` where the metadata found there is another's (OpenID Connect Discovery 1.0 section 4.3)."""
+        """Raise `ProviderAway` where what is found there is another's (OpenID Connect Discovery 1.0 section 4.3)."""
         metadata = await self._app.load_server_metadata()
         self._issuer_as_told = metadata.get("issuer")
         if str(self._issuer_as_told).rstrip("/") != self._issuer:

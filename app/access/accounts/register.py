@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
 from sqlalchemy import ColumnElement, Row, Select, case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
 
 from app.access.accounts import codes, lockout
 from app.access.accounts.models import Account, AccountState, RecoveryCode

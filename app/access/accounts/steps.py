@@ -22,7 +22,7 @@ class Stage(StrEnum):
     """What a sign-in waits for."""
 
     CODE = "code"  # the password was right: the code of the authenticator
-    PASSWORD = "password"  # the set-up code was right: a new password  # nosec B105
+    PASSWORD = "password"  # the set-up code was right: a new password  # nosec B105  # noqa: S105
     AUTHENTICATOR = "authenticator"  # the first code of a new authenticator
     ROLE = "role"  # all is shown: which role to act in
     PROVIDER = "provider"  # the answer of the OpenID provider
