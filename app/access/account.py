@@ -20,7 +20,7 @@ from app.access.attempts import Attempts
 from app.access.cookies import set_step_cookie, step_cookie
 from app.access.entering import actor_of, again, attempt_of, begin_attempt, choices_of, tell_refusal, waiting
 from app.access.gate import Gate
-from app.access.navigation import ROLE_NAMES
+from app.access.navigation import ROLE_NAMES, Link, add_links
 from app.access.pages import CONFIRM, HOME, PageRoute, local, step_up
 from app.access.policy import Action, Role
 from app.access.routes import CurrentPrincipal, permit
@@ -33,6 +33,8 @@ from app.web import pages
 from app.web.database import DatabaseOf
 
 router = APIRouter(route_class=PageRoute, prefix="/account", include_in_schema=False)
+
+add_links(Link("Your account", "/account", Action.SEE_ACCOUNT, order=90))
 
 Typed = Annotated[str, Form(max_length=1000)]
 Then = Annotated[str, Query(max_length=500)]
