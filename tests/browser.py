@@ -1,4 +1,4 @@
-"""A browser without scripts: it opens a page, fills in a form that it finds there, and sends all that the form holds."""
+"""A browser without scripts: it opens a page, fills in a form that it finds there, and sends all that form holds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,9 +32,12 @@ class _Forms(HTMLParser):
         given = dict(attrs)
         if tag == "form":
             self.found.append(Form(given.get("action") or ""))
-        elif self.found and tag in ("input", "textarea", "select") and given.get("name"):
-            if given.get("type") not in ("radio", "checkbox") or "checked" in given:
-                self.found[-1].fields[str(given["name"])] = given.get("value") or ""
+        elif self.found and tag in ("input", "textarea", "select") and given.get("name") and _is_sent(given):
+            self.found[-1].fields[str(given["name"])] = given.get("value") or ""
+
+
+def _is_sent(given: Mapping[str, str | None]) -> bool:
+    return given.get("type") not in ("radio", "checkbox") or "checked" in given
 
 
 def forms(page: httpx.Response) -> list[Form]:
@@ -78,6 +81,6 @@ async def signed_in(cast: Cast, party: str, role: Role | None = None) -> httpx.A
 
 
 def carry_token(browser: httpx.AsyncClient) -> None:
-    """Let this browser's posts carry its session's token, as a script's would, so that a test may post without a page."""
+    """Let this browser's posts carry its session's token, as a script's would: a test may then post without a page."""
     keys = Keys(SECRET.encode())
     browser.headers[HEADER] = token_of_session(keys, session_id(keys, browser.cookies["gain"]))

@@ -7,8 +7,8 @@ A script sends the same in the header `X-CSRF-Token`.
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 from starlette.requests import Request
@@ -21,6 +21,9 @@ from app.errors import CROSS_SITE, Problem
 from app.web import pages
 
 FIELD, HEADER = "csrf", "x-csrf-token"
+READS_OWN_FORM = "gain_reads_own_form"
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 _NEW = "form_cookie"
 """Where a request keeps the cookie that it will be given."""
@@ -31,9 +34,22 @@ def token_of_session(keys: Keys, id: bytes) -> str:
     return _text(keys.digest(Purpose.FORM, b"session " + id))
 
 
+def reads_own_form(endpoint: Endpoint) -> Endpoint:
+    """Declare that an endpoint reads its form itself, such as a file piece by piece, and calls `check_token` first."""
+    setattr(endpoint, READS_OWN_FORM, True)
+    return endpoint
+
+
 async def require_token(request: Request) -> None:
-    """Raise `Problem` (403) unless the form being sent carries the token of the browser's session, or of its cookie."""
-    given = request.headers.get(HEADER) or str((await request.form()).get(FIELD, ""))
+    """Raise `Problem` (403) unless the form being sent carries the token of the browser's session, or of its cookie.
+
+    The form is read here, once for the handler too. It holds no files: those would be written to the disk as they are.
+    """
+    check_token(request, request.headers.get(HEADER) or str((await request.form(max_files=0)).get(FIELD, "")))
+
+
+def check_token(request: Request, given: str) -> None:
+    """Raise `Problem` (403) unless this is the token of the browser's session, or of its cookie."""
     if not any(hmac.compare_digest(given.encode(), token.encode()) for token in _tokens(request)):
         raise Problem(CROSS_SITE)
 

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from app.access.cookies import session_cookie
-from app.access.forms import give_cookie, require_token
+from app.access.forms import READS_OWN_FORM, give_cookie, require_token
 from app.access.policy import Role, relation
 from app.access.routes import AccessRoute, admit, declared_action
 from app.access.sessions import SignedIn, session_id, use_session
@@ -81,7 +81,7 @@ class PageRoute(AccessRoute):
             admit(request, signed_in.credential, action)
             if getattr(self.endpoint, _STEP_UP, False) and not signed_in.is_confirmed:
                 raise HTTPException(303, headers={"Location": _confirming(request)})
-        if changes:
+        if changes and not getattr(self.endpoint, READS_OWN_FORM, False):
             await require_token(request)
 
     async def _signed_in(self, request: Request) -> SignedIn:

@@ -108,8 +108,8 @@ READ = "read"
 
 
 def actions_of(role: Role) -> frozenset[Action]:
-    """All that a role may do."""
-    return frozenset(action for action, roles in POLICY.items() if role in roles)
+    """All that a role may do to what others have a part in: what a key's scope is made of."""
+    return frozenset(action for action, roles in POLICY.items() if roles.get(role, Relation.SELF) is not Relation.SELF)
 
 
 def only_reads(action: Action) -> bool:

@@ -59,7 +59,9 @@ async def set_up(browser: httpx.AsyncClient, invitation: Invited, password: str 
     return someone
 
 
-async def sign_in(browser: httpx.AsyncClient, someone: Someone, *, password: str = "", code: str = "") -> httpx.Response:
+async def sign_in(
+    browser: httpx.AsyncClient, someone: Someone, *, password: str = "", code: str = ""
+) -> httpx.Response:
     """The last answer on the way in: the redirect to the first page, or the form that refuses."""
     fields = {"username": someone.username, "password": password or someone.password}
     answer = await submit(browser, "/sign-in", fields)

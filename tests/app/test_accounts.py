@@ -1,28 +1,10 @@
 """People sign in, through HTTP with the database: setting up, password, code, roles, sessions; and each refused."""
 
-import re
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
-
-import httpx
-import pytest
-from argon2 import PasswordHasher
-from pydantic import SecretStr
-from sqlalchemy import text
-
-from app import clock
-from app.access.accounts import codes
-from app.access.accounts.register import Invited, NewAccount, Registrar
-from app.access.policy import Role
-from app.audit.record import Actor
-from app.crypto.keys import Keys
-from app.db import AS_ADMINISTRATOR, Database
-from app.settings import Settings
-from tests.acts import change, rows
-from tests.app.people import PASSWORD, Someone, invited, set_up, signed_in, sign_in
-from tests.browser import ORIGIN, carry_token, forms, send, submit
-from tests.conftest import SECRET, Cast, gateway
+from app.db import Database
+from tests.acts import rows
+from tests.app.people import invited, set_up, sign_in
+from tests.browser import ORIGIN
+from tests.conftest import Cast
 
 
 async def logged(database: Database, like: str = "^(session|account)") -> list[str]:

@@ -49,7 +49,7 @@ def enrolment(secret: bytes, username: str) -> str:
 def picture(uri: str) -> str:
     """A QR code as an SVG element, without style or script: dark on light in every colour scheme."""
     code = segno.make_qr(uri, error="m")
-    return code.svg_inline(scale=5, border=4, light="#fff", svgclass="qr", lineclass=None, title="QR code", svgns=False)
+    return code.svg_inline(scale=5, border=4, light="#fff", svgclass="qr", lineclass=None, title="QR code")
 
 
 def new_recovery_codes() -> list[str]:
