@@ -238,6 +238,8 @@ async def _check_code(request: Request, database: DatabaseOf, person: Person, co
 
 async def _check_key(request: Request, key: str) -> tuple[str, float]:
     """The same of the key that a session was opened with."""
+    if not key.strip():
+        return _WRONG_KEY, 0.0
     gate: Gate = request.app.state.gate
     attempts: Attempts = request.app.state.attempts
     if wait := attempts.wait(gate.proxies.source(request)):

@@ -128,7 +128,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
     ("GET", "/account"): Ask(page=True),
     ("GET", "/account/confirm"): Ask(page=True),
-    ("POST", "/account/confirm"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),
+    ("POST", "/account/confirm"): Ask(page=True, form=lambda _: {}, status=422),
     **{
         (method, f"/account/{part}"): Ask(page=True, form=(lambda _: {}) if method == "POST" else None, status=303)
         for part in ("password", "authenticator", "recovery-codes")

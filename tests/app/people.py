@@ -1,6 +1,8 @@
 """People for tests: invited by an administrator, set up through the pages, with an authenticator that runs ahead."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -12,7 +14,7 @@ from app.access.accounts.register import Invited, NewAccount, Registrar
 from app.access.policy import Role
 from app.audit.record import Actor
 from app.crypto.keys import Keys
-from app.db import AS_ADMINISTRATOR, Database
+from app.db import AS_ADMINISTRATOR, Connection, Database
 from tests.acts import change
 from tests.browser import ORIGIN, carry_token, submit
 from tests.conftest import SECRET, Cast
@@ -36,10 +38,16 @@ class Someone:
         return codes.code_at(self.secret, clock.now() + timedelta(seconds=steps * codes.STEP_SECONDS))
 
 
+@asynccontextmanager
+async def administered(database: Database) -> AsyncIterator[tuple[Registrar, Connection]]:
+    """The register, and a transaction in which an administrator changes it."""
+    async with database.transaction(AS_ADMINISTRATOR) as connection:
+        yield Registrar(Actor("GAIN", "command:tests"), _KEYS), connection
+
+
 async def invited(database: Database, party: str, username: str, *roles: Role, name: str = "Ceri Example") -> Invited:
     """A new account that waits to be set up."""
-    async with database.transaction(AS_ADMINISTRATOR) as connection:
-        registrar = Registrar(Actor("GAIN", "command:tests"), _KEYS)
+    async with administered(database) as (registrar, connection):
         return await registrar.add(connection, NewAccount(party, username, name, roles))
 
 

@@ -220,7 +220,7 @@ async def _first_of_stream(app: FastAPI, caller: Caller) -> httpx.Response:
     return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=body)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_nobody_reaches_what_is_not_theirs_and_everybody_what_is(played: tuple[FastAPI, Scene]) -> None:
     app, scene = played
     matrix = Matrix(app, scene)

@@ -19,6 +19,7 @@ LEAST, MOST = 12, 128
 
 _LOOKED_AT = 72  # zxcvbn takes no more, and what begins well stays good
 _LEAST_SCORE = 3  # over 10^8 guesses of somebody who knows the common ones first
+_LEAST_OWN = 8  # characters that are left when names that others know are taken away
 _AT_ONCE = 2  # 64 MiB each
 
 
@@ -32,8 +33,12 @@ def fault_of(password: str, known: Iterable[str] = ()) -> str:
         return f"Use at least {LEAST} characters. Three random words are a good way to make a password."
     if len(password) > MOST:
         return f"Use at most {MOST} characters."
-    words = [part for text in known for part in (text, *text.replace("@", ".").split("."))]
-    if zxcvbn(password[:_LOOKED_AT], user_inputs=[word.lower() for word in words if word])["score"] < _LEAST_SCORE:
+    words = {part.lower() for text in known for part in text.replace("@", ".").split(".") if len(part) > 2}
+    rest = password.lower()
+    for word in sorted(words, key=len, reverse=True):
+        rest = rest.replace(word, "")
+    score = zxcvbn(password[:_LOOKED_AT], user_inputs=sorted(words))["score"]
+    if score < _LEAST_SCORE or len(rest) < _LEAST_OWN:
         return "This password is among the first that are guessed. Three random words are a good way to make another."
     return ""
 
