@@ -68,7 +68,7 @@ lock: $(BIN)/pip ## resolve the lock files from pyproject.toml; ARGS=--upgrade f
 	$(COMPILE) pyproject.toml --constraints requirements-dev.txt --output-file requirements.txt
 	$(COMPILE) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
 
-secrets: secrets/master secrets/database secrets/keyring ## make the three secret files that docker compose needs
+secrets: $(addprefix secrets/,master database database_gateway database_worker database_auditor keyring) ## make the secret files that docker compose needs
 
 clean: ## remove .venv and all caches; data in .gain stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

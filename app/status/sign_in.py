@@ -14,6 +14,7 @@ from app.access.policy import Action, relation
 from app.access.routes import public
 from app.access.sessions import LIFETIME, close_session, open_session, session_credential
 from app.audit.record import Actor, Event, Operation, record
+from app.db import AS_GATEWAY
 from app.errors import CREDENTIAL_REQUIRED, ROLE_NOT_ALLOWED, TOO_MANY_REQUESTS, ProblemType
 from app.logs import request_id
 from app.web import pages, problems
@@ -50,7 +51,7 @@ async def sign_in(request: Request, database: DatabaseOf, key: Annotated[str, Fo
     else:
         gate.check_place(request, credential)
         return await _signed_in(request, database, credential)
-    async with database.transaction() as connection:
+    async with database.transaction(AS_GATEWAY) as connection:
         event = Event(Operation.CONSULTATION, "session.refused", detail={"because": refusal.slug})
         await record(connection, actor, [event])
     return _refused(request, refusal, text)
@@ -69,7 +70,7 @@ async def sign_out(request: Request, connection: Transaction) -> Response:
 
 
 async def _signed_in(request: Request, database: DatabaseOf, credential: Credential) -> Response:
-    async with database.transaction() as connection:
+    async with database.transaction(AS_GATEWAY) as connection:
         if (before := session_token(request)) is not None:
             await _close(request, connection, before)
         token = await open_session(connection, request.app.state.keys, credential)
