@@ -105,10 +105,11 @@ def _refusal(request: Request, error: Problem | RequestValidationError) -> Respo
     request.scope[problems.SLUG_IN_SCOPE] = problem.kind.slug
     response = pages.render(
         "refusal.html",
+        request=request,
         status=problem.kind.status,
         kind=problem.kind,
         detail=problem.detail,
-        signed_in=problem.kind is ROLE_NOT_ALLOWED,
+        may_sign_out=problem.kind is ROLE_NOT_ALLOWED,
         request_id=request_id.get(),
     )
     if problem.kind.status in (429, 503):

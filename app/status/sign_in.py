@@ -28,9 +28,9 @@ _NOBODY = "unknown"
 
 @router.get("/sign-in", response_class=Response)
 @public
-async def sign_in_page() -> Response:
+async def sign_in_page(request: Request) -> Response:
     """The form."""
-    return _form()
+    return _form(request)
 
 
 @router.post("/sign-in", response_class=Response)
@@ -107,7 +107,7 @@ def _set_cookie(request: Request, response: Response, token: str) -> None:
 
 def _refused(request: Request, kind: ProblemType, text: str, wait: float = 0.0) -> Response:
     request.scope[problems.SLUG_IN_SCOPE] = kind.slug
-    response = _form(text, kind.status)
+    response = _form(request, text, kind.status)
     if kind.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 15.5.2; browsers show the page all the same
     if wait:
@@ -115,6 +115,6 @@ def _refused(request: Request, kind: ProblemType, text: str, wait: float = 0.0) 
     return response
 
 
-def _form(error: str = "", status: int = 200) -> Response:
+def _form(request: Request, error: str = "", status: int = 200) -> Response:
     hours = int(LIFETIME.total_seconds() // 3600)
-    return pages.render("sign_in.html", status=status, error=error, hours=hours)
+    return pages.render("sign_in.html", request=request, status=status, error=error, hours=hours)
