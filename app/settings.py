@@ -161,6 +161,11 @@ class Settings(BaseSettings):
     rate_per_party: str = Field(
         default="1200000/minute", description="Requests of all keys of one party together. Empty: no limit."
     )
+    purpose_roles: str = Field(
+        default="",
+        description="Roles (commas between) that must state by `GAIN-Purpose` why they read a referral or its answers; "
+        "the log keeps it. Empty: whoever states it is logged with it, nobody must.",
+    )
     simulate: bool = Field(
         default=False, description="The simulated bodies answer. Off: every body works from its inbox."
     )

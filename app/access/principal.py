@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.access.policy import Action, Relation, Role, relation
+from app.access.purposes import StatedPurpose
 from app.audit.record import Actor
 from app.db import ACTING, Behalf
 from app.errors import ROLE_NOT_ALLOWED, Problem
@@ -11,18 +12,22 @@ from app.errors import ROLE_NOT_ALLOWED, Problem
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A party acting in a role. `credential` is its key's id, which the log names; `token` its token's, if any."""
+    """A party acting in a role. `credential` is its key's id, which the log names; `token` its token's, if any.
+
+    `purpose` is why it reads, where the request states it.
+    """
 
     party: str
     role: Role
     credential: str
     request_id: str | None = None
     token: str | None = None
+    purpose: StatedPurpose | None = None
 
     @property
     def actor(self) -> Actor:
         """The principal as the log names it."""
-        return Actor(self.party, self.credential, self.request_id)
+        return Actor(self.party, self.credential, self.request_id, self.purpose)
 
     @property
     def behalf(self) -> Behalf:
