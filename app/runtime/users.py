@@ -16,8 +16,11 @@ from app.db import AS_ADMINISTRATOR, AS_GATEWAY, Connection, act
 from app.runtime.moment import database_of
 from app.runtime.operating import in_transaction, operator
 from app.runtime.refusal import StartRefused
+from app.settings import Settings
 
 T = TypeVar("T")
+
+HERE = Path(".gain")
 
 COLUMNS = ("user name", "party", "roles", "state", "created", "signed in", "name", "id")
 """What `listed` tells of an account."""
@@ -106,6 +109,29 @@ async def _ready(connection: Connection, registrar: Registrar, new: NewAccount) 
     await people.enrol(connection, person, sealed, int(clock.now().timestamp()) // codes.STEP_SECONDS - 2)
     await act(connection, AS_ADMINISTRATOR)
     return Demonstrated(new.username, new.party, new.roles[0].value, password, secret.decode())
+
+
+def refuse_demonstration(settings: Settings) -> None:
+    """Raise `StartRefused` in production where people of a demonstration could sign in."""
+    if settings.environment != "production":
+        return
+
+    async def read(connection: Connection) -> list[str]:
+        return [row.username for row in await connection.execute(register.listed()) if row.demonstration]
+
+    if found := in_transaction(settings, read):
+        raise StartRefused(
+            f"production does not start with accounts of the demonstration: {', '.join(found)}. "
+            "Remove them with: gain users remove"
+        )
+
+
+def first_steps(url: str, data_dir: Path) -> str:
+    """How the first person comes to sign in."""
+    where = "" if data_dir == HERE else f" --data-dir {data_dir}"
+    return (
+        f'people sign in at {url}/sign-in; add one: gain users add TARIAN you@tarian.example --name "Your Name"{where}'
+    )
 
 
 def _registered(data_dir: Path, work: Callable[[Registrar, Connection], Awaitable[T]]) -> T:
