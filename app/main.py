@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app import logs, metrics
-from app.access import token_door
+from app.access import account, set_up, sign_in, token_door, with_provider
+from app.access.accounts.passwords import Passwords
+from app.access.accounts.provider import Provider
 from app.access.attempts import Attempts
 from app.access.gate import Gate
 from app.access.openapi import describe_access
@@ -35,7 +37,7 @@ from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, queues, retention, sign_in
+from app.status import actions, queues, retention
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Wake
@@ -93,6 +95,9 @@ DOORS = (
     messages.router,
     status_pages.router,
     sign_in.router,
+    account.router,
+    set_up.router,
+    with_provider.router,
     audit_log.router,
     token_door.router,
     keys_door.router,
@@ -160,6 +165,9 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.readiness = Readiness(needed, helpful)
     app.state.attempts = Attempts()
     app.state.token_attempts = Attempts(limit=60)
+    app.state.departures = Attempts(limit=30)
+    app.state.passwords = Passwords()
+    app.state.provider = Provider(configuration) if configuration.oidc_issuer else None
     app.state.stopping = asyncio.Event()
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
     app.state.versions = Versions()

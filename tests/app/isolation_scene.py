@@ -11,9 +11,11 @@ import httpx
 from fastapi import FastAPI
 
 from app.access import keys as api_keys
+from app.access.forms import HEADER as FORM_TOKEN
+from app.access.forms import token_of_session
 from app.access.keys import Credential
 from app.access.policy import Relation, Role
-from app.access.sessions import open_session
+from app.access.sessions import open_session, session_id
 from app.crypto.keys import Keys
 from app.db import Database
 from tests.acts import Document, rows
@@ -52,6 +54,7 @@ _REACHED: Mapping[Relation, frozenset[Position]] = {
     Relation.ADDRESSED: frozenset({Position.ADDRESSED, Position.PARTNER}),
     Relation.REGION: frozenset({Position.OWNER, Position.COLLEAGUE}),
     Relation.ALL: frozenset(Position),
+    Relation.SELF: frozenset(Position),
 }
 
 
@@ -122,8 +125,35 @@ def _reason(_: Target) -> Document:
 REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
+    # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
+    ("GET", "/account"): Ask(page=True),
+    ("GET", "/account/confirm"): Ask(page=True),
+    ("POST", "/account/confirm"): Ask(page=True, form=lambda _: {}, status=422),
+    **{
+        (method, f"/account/{part}"): Ask(page=True, form=(lambda _: {}) if method == "POST" else None, status=303)
+        for part in ("password", "authenticator", "recovery-codes")
+        for method in ("GET", "POST")
+    },
+    ("GET", "/account/confirm/provider"): Ask(page=True, status=303),
+    ("POST", "/account/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
+    ("POST", "/account/sign-out-everywhere"): Ask(page=True, form=lambda _: {}, status=303),
+    # These end the session that the browser has.
     ("GET", "/sign-in"): Ask(),
     ("POST", "/sign-in"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),
+    ("GET", "/sign-in/key"): Ask(),
+    # Of a sign-in that nobody has begun, the rest leads to its beginning.
+    ("GET", "/sign-in/code"): Ask(page=True, status=303),
+    ("POST", "/sign-in/code"): Ask(page=True, form=lambda _: {"code": "123456"}, status=303),
+    ("GET", "/sign-in/role"): Ask(page=True, status=303),
+    ("POST", "/sign-in/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
+    ("GET", "/sign-in/set-up"): Ask(),
+    ("POST", "/sign-in/set-up"): Ask(page=True, form=lambda caller: {"username": str(caller), "code": "X"}, status=401),
+    ("GET", "/sign-in/set-up/password"): Ask(page=True, status=303),
+    ("POST", "/sign-in/set-up/password"): Ask(page=True, form=lambda _: {"password": "X"}, status=303),
+    ("GET", "/sign-in/set-up/authenticator"): Ask(page=True, status=303),
+    ("POST", "/sign-in/set-up/authenticator"): Ask(page=True, form=lambda _: {"code": "123456"}, status=303),
+    ("GET", "/sign-in/provider"): Ask(page=True, status=404),
+    ("GET", "/sign-in/provider/answer"): Ask(page=True, status=401),
     ("POST", "/sign-out"): Ask(page=True, form=lambda _: {}, status=303),
     ("GET", "/metrics"): Ask(),
     ("GET", "/.well-known/jwks.json"): Ask(),
@@ -234,7 +264,8 @@ class Scene:
             assert parsed is not None
             cookie = await open_session(connection, KEYS, Credential(parsed[0], party, role))
         headers = {"Authorization": f"Bearer {key}"}
-        browser = {"Origin": BASE, "Cookie": f"gain={cookie}"}
+        token = token_of_session(KEYS, session_id(KEYS, cookie))
+        browser = {"Origin": BASE, "Cookie": f"gain={cookie}", FORM_TOKEN: token}
         return Caller(role, position, party, key, self._client(address, headers), self._client(address, browser))
 
     def _client(self, address: str, headers: Mapping[str, str]) -> httpx.AsyncClient:
