@@ -66,7 +66,8 @@ async def test_a_force_records_operation_lava_and_reads_it_again(cast: Cast, wor
 
 async def test_it_shows_in_the_product_and_the_timeline(cast: Cast, workers: Workers) -> None:
     force, made = await answered(cast, workers)
-    for changes in ({}, {"arrests": 3, "charged": None, "disruption": "minor", "seizures": []}):
+    both: list[Document] = [{}, {"arrests": 3, "charged": None, "disruption": "minor", "seizures": []}]
+    for changes in both:
         body = {name: value for name, value in {**LAVA, **changes}.items() if value is not None}
         assert (await force.post(f"/v1/referrals/{made['id']}/outcome", json=body)).status_code == 200
     product = (await force.get(f"/v1/referrals/{made['id']}/product")).json()

@@ -149,7 +149,8 @@ async def test_the_browsers_word_that_it_is_the_same_origin_is_enough(cast: Cast
 
 
 async def test_a_coordinator_sees_its_region_and_the_national_one_everything(cast: Cast, workers: Workers) -> None:
-    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP")
+    vehicle = {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": "GM26 ABC"}]}
+    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP", subject=vehicle)
     await workers.run()
     tarian = (await (await signed_in(cast, "TARIAN")).get("/")).text
     assert welsh in tarian

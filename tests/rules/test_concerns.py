@@ -159,8 +159,18 @@ def test_a_referrals_progress_is_told_in_words() -> None:
 
 def pair(number: int, *, theirs: bool = False) -> dict[str, Any]:
     """A possible duplicate of South Wales' and Greater Manchester's, as one of their regions sees it."""
-    welsh = {"id": UUID(int=number), "reference": f"GAIN-2026-00010{number}", "originator": "SWP", "region": "TARIAN"}
-    english = {"id": None, "reference": f"GAIN-2026-00020{number}", "originator": "GMP", "region": "TITAN"}
+    welsh: dict[str, Any] = {
+        "id": UUID(int=number),
+        "reference": f"GAIN-2026-00010{number}",
+        "originator": "SWP",
+        "region": "TARIAN",
+    }
+    english: dict[str, Any] = {
+        "id": None,
+        "reference": f"GAIN-2026-00020{number}",
+        "originator": "GMP",
+        "region": "TITAN",
+    }
     if theirs:
         welsh, english = welsh | {"id": None}, english | {"id": UUID(int=number)}
     return {"referrals": [welsh, english], "found_at": NOW - timedelta(hours=2)}
