@@ -36,6 +36,8 @@ class Action(StrEnum):
     READ_REFERRAL = "read_referral"
     READ_RESPONSES = "read_responses"
     CANCEL_REFERRAL = "cancel_referral"
+    SUBMIT_BATCH = "submit_batch"
+    READ_BATCH = "read_batch"
     READ_INBOX = "read_inbox"
     ANSWER = "answer"
     SEND_MESSAGE = "send_message"
@@ -57,6 +59,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_REFERRAL: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.READ_RESPONSES: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.CANCEL_REFERRAL: {Role.ORIGINATOR: Relation.OWN},
+    Action.SUBMIT_BATCH: {Role.ORIGINATOR: Relation.OWN},
+    Action.READ_BATCH: {Role.ORIGINATOR: Relation.OWN},
     Action.READ_INBOX: {Role.AGENCY: Relation.ADDRESSED},
     Action.ANSWER: {Role.AGENCY: Relation.ADDRESSED},
     Action.SEND_MESSAGE: {Role.ORIGINATOR: Relation.OWN},
