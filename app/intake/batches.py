@@ -141,7 +141,7 @@ async def submit_batch(
     """
     received = await receive(_desk(request), principal, _format(request), _body(request), idempotency_key)
     request.app.state.wake.work()
-    async with database(request).transaction() as connection:
+    async with database(request).transaction(principal.behalf) as connection:
         found = await _seen(connection, progress.visible(principal), received.id)
     headers = {"Location": f"{PATH}/{received.id}"} | (REPLAYED if received.replayed else {})
     return json_response(found.document, status=202, headers=headers)

@@ -4,14 +4,46 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from migrations.wall import ALL, NONE, Grants, Policies, grant, ours, protect
+
 revision: str = "0013"
-down_revision: str | None = "0010"
+down_revision: str | None = "0011"
 branch_labels: str | None = None
 depends_on: str | None = None
 
 
+_OF_BATCH = "EXISTS (SELECT FROM batch WHERE batch.id = {table}.batch_id)"
+
+GRANTS: Grants = {
+    "originator": {
+        "SELECT, INSERT": "batch, batch_error",
+        "UPDATE (state, key, sameness, total, rejected, touched_at, received_at)": "batch",
+        # To take back what was cut off; what a row said it cannot read again.
+        "INSERT, DELETE, SELECT (batch_id)": "batch_row",
+    },
+    "worker": {
+        "SELECT, UPDATE, DELETE": "batch",
+        "SELECT, DELETE": "batch_row",
+        "SELECT, INSERT, DELETE": "batch_error",
+        # What a single referral's force writes itself: workers accept rows for theirs.
+        "INSERT": "referral, subject_index",
+        "SELECT, INSERT": "submission",
+        "USAGE": "SEQUENCE referral_number",
+        "DELETE": "data_key",
+    },
+}
+
+POLICIES: Policies = {
+    "batch": {"originator": ours("party"), "worker": ALL},
+    "batch_row": {"originator": _OF_BATCH.format(table="batch_row"), "worker": ALL},
+    "batch_error": {"originator": _OF_BATCH.format(table="batch_error"), "worker": ALL},
+}
+
+OF_WORKERS: Policies = {"submission": {"worker": ALL}, "subject_index": {"worker": (NONE, ALL)}}
+
+
 def upgrade() -> None:
-    """Three tables of their own: the code before this goes on running beside it."""
+    """Three tables of their own, and what workers need to accept: the code before this goes on running beside it."""
     op.create_table(
         "batch",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -77,6 +109,16 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["batch_id"], ["batch.id"], name=op.f("fk_batch_error_batch_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("batch_id", "number", name=op.f("pk_batch_error")),
     )
+    grant(GRANTS)
+    protect(POLICIES)
+    with op.get_context().autocommit_block():
+        protect(OF_WORKERS)
+        # The key of a batch goes with its rows. That of a referral only its disposal takes.
+        op.execute("DROP POLICY IF EXISTS data_key_worker_deletes ON data_key")
+        op.execute("""
+            CREATE POLICY data_key_worker_deletes ON data_key AS RESTRICTIVE FOR DELETE TO gain_as_worker
+            USING (EXISTS (SELECT FROM batch WHERE batch.id = data_key.referral_id))
+        """)
 
 
 def downgrade() -> None:

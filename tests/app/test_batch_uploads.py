@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from app.db import AS_WORKER
 from app.referrals.batches import sweep
 from tests.acts import rows
 from tests.app.conftest import Served, serving
@@ -66,7 +67,7 @@ def test_an_upload_that_is_cut_off_leaves_no_referral_and_may_be_sent_again(gate
     async def settled() -> list[list[dict[str, object]]]:
         database = gateway.database()
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_WORKER) as connection:
                 assert await sweep.clear_cut_off(connection, SCHEDULER) == 1
             await Workers(database).run()
             return [

@@ -13,7 +13,7 @@ import pytest
 from app.access.policy import Role
 from app.access.principal import Principal
 from app.crypto.keys import Keys
-from app.db import Database
+from app.db import AS_WORKER, Database
 from app.parties.directory import DirectoryCache
 from app.referrals.batches import receive as receiving
 from app.referrals.batches import store, sweep
@@ -444,7 +444,7 @@ async def test_the_log_tells_of_the_batch_and_of_each_referral(
 
 
 async def swept(database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.transaction(AS_WORKER) as connection:
         await sweep.clear_cut_off(connection, SCHEDULER)
 
 
@@ -493,7 +493,7 @@ async def test_the_record_of_a_batch_goes_after_its_time(cast: Cast, workers: Wo
     await workers.run()
     long_ago = "UPDATE batch SET completed_at = now() - make_interval(days => :days) WHERE id = :id"
     await change(database, long_ago, id=old["id"], days=sweep.KEPT_DAYS + 1)
-    async with database.transaction() as connection:
+    async with database.transaction(AS_WORKER) as connection:
         assert await sweep.forget_old(connection, SCHEDULER) == 1
     assert (await force.get(f"{PATH}/{old['id']}")).status_code == 404
     assert (await force.get(f"{PATH}/{young['id']}")).status_code == 200

@@ -3,6 +3,7 @@
 # ruff: noqa: S608  names of tables and columns cannot be parameters; none comes from outside
 
 import ast
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from app.runtime.wall import complaints
 from app.schema import metadata
 from app.settings import Settings
 from tests.acts import QUESTION, inbox, rows, submitted
-from tests.conftest import HIT, PASSWORD, Cast, Workers, _administer, signed_in
+from tests.conftest import HIT, PASSWORD, Cast, Workers, _administer, referral, signed_in
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "database-roles.md"
@@ -96,6 +97,9 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.NATIONAL: "operation <> 'consultation' AND referral_id IS NOT NULL",
         Role.AUDITOR: "true",
     },
+    "batch": {Role.ORIGINATOR: "party = :party"},
+    "batch_row": {Role.ORIGINATOR: "batch_id IN (SELECT id FROM batch WHERE party = :party)"},
+    "batch_error": {Role.ORIGINATOR: "batch_id IN (SELECT id FROM batch WHERE party = :party)"},
     "fan_out_try": OVERSEEN,
     "retention": OVERSEEN,
     "legal_hold": OVERSEEN,
@@ -180,6 +184,11 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
                 f"/v1/referrals/{made['id']}/messages", json={"dispatch_id": item["id"], "text": "The first."}
             )
             assert sent.status_code == 200, sent.text
+        waiting = json.dumps(referral(client_reference=force)).encode() + b"\n{}"
+        batch = await client.post(
+            "/v1/referral-batches", content=waiting, headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert batch.status_code == 202, batch.text
     ea = await cast.play("EA")
     [item] = await inbox(ea)
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201

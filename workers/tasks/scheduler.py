@@ -128,7 +128,7 @@ class Scheduler:
         """Clear away uploads that were cut off, and records whose time is over."""
         if self._ticks % _SWEEP_TICKS:
             return
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             await sweep.clear_cut_off(connection, SCHEDULER)
             await sweep.forget_old(connection, SCHEDULER)
 

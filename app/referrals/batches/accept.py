@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from app import clock
 from app.audit.record import Actor, Event, Operation, record
 from app.crypto.vault import vault_of
-from app.db import Connection, Database, is_away, settings_of
+from app.db import AS_WORKER, Connection, Database, is_away, settings_of
 from app.errors import CLIENT_REFERENCE_REUSED, DISPOSED, INTERNAL, ProblemType
 from app.logs import logger
 from app.parties.codes import Priority
@@ -123,7 +123,7 @@ async def accept_slice(database: Database, actor: Actor, most: int = SLICE) -> i
     """
     tried = _Slice()
     try:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_WORKER) as connection:
             return await _take(connection, actor, min(most, await _room(connection)), tried)
     except Exception as error:
         if tried.batch is None or is_away(error):
@@ -235,7 +235,7 @@ async def _after_failure(database: Database, actor: Actor, tried: _Slice, error:
     log.error("rows of a batch could not be accepted", batch=str(tried.batch), rows=len(tried.rows), error=kind)
     at_fault = isinstance(error, DBAPIError) and str(getattr(error.orig, "sqlstate", ""))[:2] in _FAULTS_OF_A_ROW
     if not at_fault or not tried.rows:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_WORKER) as connection:
             await connection.execute(_LATER, {"id": tried.batch, "seconds": LATER_SECONDS})
         return 0
     if len(tried.rows) == 1:
@@ -248,7 +248,7 @@ async def _after_failure(database: Database, actor: Actor, tried: _Slice, error:
 
 async def _give_up_row(database: Database, tried: _Slice) -> int:
     """The first row of the batch is refused for good: it stops none of the others."""
-    async with database.transaction() as connection:
+    async with database.transaction(AS_WORKER) as connection:
         await connection.execute(_LOCK, {"id": tried.batch})
         rows = (await connection.execute(_ROWS, {"id": tried.batch, "limit": 1})).all()
         if not rows or tried.batch is None or rows[0].referral_id != tried.rows[0].referral_id:

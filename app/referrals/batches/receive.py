@@ -88,7 +88,7 @@ async def receive(
 async def _opened(desk: Desk, principal: Principal, new: store.New) -> DataKey | store.Standing:
     """The data key of the batch now open, or the batch that its key stands for. Raises `Problem` (409)."""
     for _ in range(3):
-        async with desk.database.transaction() as connection:
+        async with desk.database.transaction(principal.behalf) as connection:
             data_key = await store.open_batch(connection, new)
             if data_key is not None:
                 return data_key
@@ -176,7 +176,7 @@ class _Upload:
     async def give_up(self) -> None:
         """Leave nothing of it. Where the database is away the sweep does it in a minute."""
         try:
-            async with self._desk.database.transaction() as connection:
+            async with self._desk.database.transaction(self._principal.behalf) as connection:
                 await store.give_up(connection, self._id)
                 await self._log_markings(connection)
         except Exception as error:
@@ -203,7 +203,7 @@ class _Upload:
         self._too_secret += row.too_secret
 
     async def _store(self) -> None:
-        async with self._desk.database.transaction() as connection:
+        async with self._desk.database.transaction(self._principal.behalf) as connection:
             open_still = await store.add(connection, self._id, self._key, self._sound, self._refused)
         if not open_still:
             raise Problem(BODY_TIMEOUT)
@@ -213,7 +213,7 @@ class _Upload:
         self._stored_at = time.monotonic()
 
     async def _close(self, sameness: bytes) -> None:
-        async with self._desk.database.transaction() as connection:
+        async with self._desk.database.transaction(self._principal.behalf) as connection:
             if not await store.close(connection, self._id, self._principal.actor, sameness):
                 raise Problem(BODY_TIMEOUT)
             await self._log_markings(connection)
