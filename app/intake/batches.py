@@ -164,7 +164,7 @@ async def read_batches(
 
 
 @router.get("/template.csv", response_class=Response, summary="Download the headings of a CSV file")
-@permit(Action.SUBMIT_BATCH)
+@permit(Action.READ_BATCH)
 async def read_template() -> Response:
     """A CSV file with the usual headings and no row: fill it in with a spreadsheet, leave out what is not needed."""
     headers = {"Content-Disposition": 'attachment; filename="referrals.csv"'}

@@ -16,6 +16,7 @@ from app.referrals.batches import sweep
 from tests.acts import rows
 from tests.app.conftest import Served, serving
 from tests.app.test_batches import CSV, FLAT, NDJSON, PATH, line, lines
+from tests.canary import search_texts
 from tests.conftest import Workers
 from workers.tasks.scheduler import SCHEDULER
 
@@ -82,6 +83,24 @@ def test_an_upload_that_is_cut_off_leaves_no_referral_and_may_be_sent_again(gate
     referrals, left, keys, [event] = asyncio.run(settled())
     assert (len(referrals), left, keys) == (3, [], [])
     assert event["detail"] == {"batch": batch["id"], "rows": batch["total"]}
+
+
+def test_what_rows_say_stands_in_no_log(gateway: Served) -> None:
+    canary = "Quillfeather"
+    headers = {"Authorization": f"Bearer {gateway.key('SWP')}"}
+    sound = line(1, purpose=canary, client_reference=canary)
+    bodies = {
+        NDJSON: [sound + sound[:-3] + b"\n" + sound.replace(b'"priority"', f'"{canary}"'.encode())],
+        CSV: [f"{canary},client reference\r\n".encode(), f'client_reference\r\n"{canary}"x'.encode()],
+    }
+    for kind, sent in bodies.items():
+        for body in sent:
+            answer = httpx.post(
+                f"{gateway.url}{PATH}", content=body, headers={**headers, "Content-Type": kind}, timeout=20
+            )
+            assert answer.status_code == (202 if kind == NDJSON else 422)
+            assert canary not in answer.text
+    assert search_texts([canary], {"log": gateway.log.read_bytes()}) == []
 
 
 async def _many(kind: str, count: int) -> AsyncIterator[bytes]:

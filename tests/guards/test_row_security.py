@@ -168,6 +168,9 @@ async def house(configuration: Settings) -> Any:
     await opened.close()
 
 
+_BATCHES = "/v1/referral-batches"
+
+
 @pytest.fixture
 async def busy(cast: Cast, workers: Workers, database: Database) -> None:
     """Two forces of two regions, two agencies, an answer, a second one as evidence, a question and its answer."""
@@ -184,15 +187,14 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
                 f"/v1/referrals/{made['id']}/messages", json={"dispatch_id": item["id"], "text": "The first."}
             )
             assert sent.status_code == 200, sent.text
-        waiting = json.dumps(referral(client_reference=force)).encode() + b"\n{}"
-        batch = await client.post(
-            "/v1/referral-batches", content=waiting, headers={"Content-Type": "application/x-ndjson"}
-        )
-        assert batch.status_code == 202, batch.text
     ea = await cast.play("EA")
     [item] = await inbox(ea)
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json={"outcome": "no_hit"})).status_code == 409
+    for force in ("SWP", "MPS"):
+        client, body = await cast.play(force), json.dumps(referral()).encode() + b"\n{}"
+        batch = await client.post(_BATCHES, content=body, headers={"Content-Type": "application/x-ndjson"})
+        assert batch.status_code == 202, batch.text
     async with database.transaction() as connection:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")

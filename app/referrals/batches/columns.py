@@ -116,6 +116,8 @@ class Columns:
                 group, part = _group(name)
                 numbered.setdefault(group, {})[part] = cell
         places = _put_numbered(document["subject"], numbered)
+        # In one order, so that a file with its columns moved about says the same.
+        identifiers.sort(key=lambda given: IDENTIFIERS.index(given[0]))
         if identifiers:
             document["subject"]["identifiers"] = [{"type": name, "value": value} for name, value in identifiers]
         places |= {f"/subject/identifiers/{index}": name for index, (name, _) in enumerate(identifiers)}
