@@ -39,7 +39,7 @@ def _process(gateway: Served) -> psutil.Process:
 
 def _until(gateway: Served, key: str, state: str) -> list[dict[str, object]]:
     """The force's batches, once the newest is in this state."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         items: list[dict[str, object]] = httpx.get(
             f"{gateway.url}{PATH}", headers={"Authorization": f"Bearer {key}"}, timeout=20

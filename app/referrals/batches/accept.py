@@ -116,10 +116,10 @@ class _Slice:
 
 
 async def accept_slice(database: Database, actor: Actor, most: int = SLICE) -> int:
-    """Accept up to `most` rows of one batch; returns how many were taken, accepted or not.
+    """Accept up to `most` rows of one batch; returns how many were taken, accepted or not, at least 1 for a batch.
 
-    0 where no batch waits, or batches rest because fan-out has enough to do. `actor` is who works; a referral is logged
-    as its force's. Raises where the database is away.
+    0 where no batch can be gone on with, or batches rest because fan-out has enough to do. `actor` is who works; a
+    referral is logged as its force's. Raises where the database is away.
     """
     tried = _Slice()
     try:
@@ -237,7 +237,7 @@ async def _after_failure(database: Database, actor: Actor, tried: _Slice, error:
     if not at_fault or not tried.rows:
         async with database.transaction(AS_WORKER) as connection:
             await connection.execute(_LATER, {"id": tried.batch, "seconds": LATER_SECONDS})
-        return 0
+        return 1  # to have put one off is work: another party's may be next
     if len(tried.rows) == 1:
         return await _give_up_row(database, tried)
     taken = 0
