@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import httpx
 import orjson
 
+from app.runtime.child import POLITE
 from benchmarks.measure import Figure, interleaved
 from benchmarks.referrals import ORIGINATOR, posts, referral
 from benchmarks.stage import UNBOUNDED, Servers, Stage, eventually, memory
@@ -35,7 +36,7 @@ async def run(stage: Stage) -> list[Figure]:
         await stage.warm(servers, requests)
         with ExitStack() as acceptors:
             for number in range(2):
-                acceptors.enter_context(stage.process(f"acceptor-{number}", argv, url, **UNBOUNDED))
+                acceptors.enter_context(stage.process(f"acceptor-{number}", argv, url, POLITE, **UNBOUNDED))
 
             async def single() -> float:
                 await stage.checkpoint()
