@@ -33,16 +33,16 @@ def gateway(postgres: str, valkey: str, tmp_path_factory: pytest.TempPathFactory
 
 def _process(gateway: Served) -> psutil.Process:
     """The gateway's process, which its log names with each request."""
-    httpx.get(f"{gateway.url}/v1/referral-batches", timeout=20)
+    httpx.get(f"{gateway.url}/v1/referral-batches", timeout=60)
     return psutil.Process(gateway.lines()[-1]["pid"])
 
 
 def _until(gateway: Served, key: str, state: str) -> list[dict[str, object]]:
     """The force's batches, once the newest is in this state."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while True:
         items: list[dict[str, object]] = httpx.get(
-            f"{gateway.url}{PATH}", headers={"Authorization": f"Bearer {key}"}, timeout=20
+            f"{gateway.url}{PATH}", headers={"Authorization": f"Bearer {key}"}, timeout=60
         ).json()["items"]
         if items and items[0]["state"] == state:
             return items
@@ -61,7 +61,7 @@ def test_an_upload_that_is_cut_off_leaves_no_referral_and_may_be_sent_again(gate
         _until(gateway, key, "receiving")
     [batch] = _until(gateway, key, "incomplete")
     headers = {"Authorization": f"Bearer {key}", "Content-Type": NDJSON, "Idempotency-Key": "cut"}
-    again = httpx.post(f"{gateway.url}{PATH}", content=lines(3), headers=headers, timeout=20)
+    again = httpx.post(f"{gateway.url}{PATH}", content=lines(3), headers=headers, timeout=60)
     assert (again.status_code, again.json()["total"]) == (202, 3)
     assert again.json()["id"] != batch["id"]
 
@@ -96,7 +96,7 @@ def test_what_rows_say_stands_in_no_log(gateway: Served) -> None:
     for kind, sent in bodies.items():
         for body in sent:
             answer = httpx.post(
-                f"{gateway.url}{PATH}", content=body, headers={**headers, "Content-Type": kind}, timeout=20
+                f"{gateway.url}{PATH}", content=body, headers={**headers, "Content-Type": kind}, timeout=60
             )
             assert answer.status_code == (202 if kind == NDJSON else 422)
             assert canary not in answer.text

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import Problem
@@ -21,6 +21,7 @@ from app.referrals.batches.sheet import Sheet
 from tests.conftest import referral
 
 LONGEST = 10_000
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine breaks no rule
 # What a cell may hold and still be the same: no semicolons, for lists, and no space around it.
 VALUE = (
     st.text(st.characters(codec="utf-8", exclude_characters="\x00;\r"), min_size=1, max_size=40)
@@ -96,6 +97,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return Row.model_validate(changed).model_dump(mode="json", exclude_unset=True)
 
 
+@CALM
 @given(st.lists(documents(), min_size=1, max_size=3), st.booleans(), st.booleans(), st.lists(st.integers(0)))
 def test_a_spreadsheet_of_any_referrals_gives_the_same_referrals(
     made: list[dict[str, Any]], mark: bool, crlf: bool, cuts: list[int]
@@ -109,6 +111,7 @@ def test_a_spreadsheet_of_any_referrals_gives_the_same_referrals(
     assert documents == made
 
 
+@CALM
 @given(st.binary(max_size=400), st.lists(st.integers(0), max_size=6))
 def test_whatever_comes_a_sheet_is_read_or_refused(body: bytes, cuts: list[int]) -> None:
     head = written([*REQUIRED, "warnings"], [], mark=False, crlf=True)
@@ -122,6 +125,7 @@ def test_whatever_comes_a_sheet_is_read_or_refused(body: bytes, cuts: list[int])
     assert outcome(cuts) == outcome([])
 
 
+@CALM
 @given(st.lists(st.binary(max_size=60).filter(lambda line: b"\n" not in line), max_size=8), st.lists(st.integers(0)))
 def test_every_line_is_told_of_by_its_number(lines: list[bytes], cuts: list[int]) -> None:
     found = whole(Lines(40), b"\n".join(lines), cuts)
