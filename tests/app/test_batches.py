@@ -243,6 +243,10 @@ async def test_the_same_row_is_the_same_as_a_line_and_in_a_spreadsheet(cast: Cas
     batch = await sent(force, line(1, **same))
     await workers.run()
     assert counts(await read(force, batch)) == ("completed", 1, 1, 1, 0)
+    other = await sent(force, sheet({"purpose": "Something else."}), CSV)
+    await workers.run()
+    [told] = await errors(force, other)
+    assert (told["row"], told["errors"][0]["pointer"]) == (2, "column/client_reference")
 
 
 async def test_a_reference_belongs_to_its_party_and_a_single_post_does_not_take_it(

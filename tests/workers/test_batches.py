@@ -94,7 +94,8 @@ async def test_a_row_that_cannot_be_stored_stops_none_of_the_others(
     [poison] = await rows(database, "SELECT referral_id FROM batch_row WHERE number = 17")
     await change(database, REFUSE.format(id=poison["referral_id"], code="23514"))
     await change(database, GUARD.format(name="refuse_poison"))
-    await workers.run()
+    for _ in range(5):  # a busy machine may need more than one turn
+        await workers.run()
     assert counts(await read(force, batch)) == ("completed", SLICE + 5, SLICE + 4, 0, 1)
     [told] = await errors(force, batch)
     assert (told["row"], told["type"]) == (17, "/problems/internal")

@@ -7,7 +7,7 @@ The batches of one party go in the order in which they came, parties take turns.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -24,6 +24,7 @@ from app.parties.codes import Priority
 from app.parties.policy import Policy
 from app.referrals.accept import Receipt, Submission, accept
 from app.referrals.backlog import Backlog, Bounds, batch_room
+from app.referrals.batches.models import Format
 from app.referrals.batches.store import place_of
 from app.referrals.codes import priority_of
 from app.referrals.deadlines import due_at
@@ -52,7 +53,7 @@ _BACKLOG = text("""
 """)
 
 _CLAIM = text("""
-    SELECT id, party, region, created_by, request_id FROM batch
+    SELECT id, party, region, format, created_by, request_id FROM batch
      WHERE state = 'accepting' AND (next_at IS NULL OR next_at <= now())
        AND NOT EXISTS (SELECT FROM batch AS before
                         WHERE before.party = batch.party AND before.state = 'accepting' AND before.id < batch.id)
@@ -100,6 +101,14 @@ _LATER = text("""
 """)
 
 _Found = Row[tuple[Any, ...]]
+
+
+class _Refused(NamedTuple):
+    """A row that cannot be accepted, why, and where in it that lies."""
+
+    number: int
+    kind: ProblemType
+    pointer: str
 
 
 async def is_waiting(connection: Connection) -> bool:
@@ -180,8 +189,9 @@ def _submission(batch: _Found, row: _Found, content: bytes) -> Submission:
 
 async def _settle(connection: Connection, batch: _Found, rows: Sequence[_Found], receipts: Sequence[Receipt]) -> None:
     """Count the rows by what became of them."""
+    pointer = "column/client_reference" if batch.format == Format.CSV else "/client_reference"
     refused = [
-        (row.number, DISPOSED if receipt.disposed else CLIENT_REFERENCE_REUSED)
+        _Refused(row.number, DISPOSED if receipt.disposed else CLIENT_REFERENCE_REUSED, pointer)
         for row, receipt in zip(rows, receipts, strict=True)
         if receipt.conflict or receipt.disposed
     ]
@@ -193,7 +203,7 @@ async def _count(
     connection: Connection,
     batch_id: UUID,
     rows: Sequence[_Found],
-    refused: Sequence[tuple[int, ProblemType]],
+    refused: Sequence[_Refused],
     *,
     repeated: int,
 ) -> None:
@@ -204,16 +214,16 @@ async def _count(
     await connection.execute(_COUNT, {"id": batch_id, **counts})
 
 
-async def _reject(connection: Connection, batch_id: UUID, refused: Sequence[tuple[int, ProblemType]]) -> None:
+async def _reject(connection: Connection, batch_id: UUID, refused: Sequence[_Refused]) -> None:
     if not refused:
         return
-    told = [orjson.dumps([{"pointer": "/client_reference", "detail": kind.advice}]).decode() for _, kind in refused]
+    told = [orjson.dumps([{"pointer": one.pointer, "detail": one.kind.advice}]).decode() for one in refused]
     await connection.execute(
         _REJECT,
         {
             "id": batch_id,
-            "numbers": [number for number, _ in refused],
-            "kinds": [kind.slug for _, kind in refused],
+            "numbers": [one.number for one in refused],
+            "kinds": [one.kind.slug for one in refused],
             "faults": told,
         },
     )
@@ -227,7 +237,7 @@ async def _complete(connection: Connection, actor: Actor, batch_id: UUID) -> Non
 
 
 async def _after_failure(database: Database, actor: Actor, tried: _Slice, error: Exception) -> int:
-    """A row that PostgreSQL does not take is found by taking rows alone; what is no row's fault is tried again later.
+    """A row that PostgreSQL does not take is found by taking half as many, down to one; what is no row's fault is tried again later.
 
     The error's text may quote what was submitted: only its kind is told.
     """
@@ -240,10 +250,7 @@ async def _after_failure(database: Database, actor: Actor, tried: _Slice, error:
         return 1  # to have put one off is work: another party's may be next
     if len(tried.rows) == 1:
         return await _give_up_row(database, tried)
-    taken = 0
-    for _ in tried.rows:
-        taken += await accept_slice(database, actor, 1)
-    return taken
+    return await accept_slice(database, actor, len(tried.rows) // 2)
 
 
 async def _give_up_row(database: Database, tried: _Slice) -> int:
@@ -253,5 +260,5 @@ async def _give_up_row(database: Database, tried: _Slice) -> int:
         rows = (await connection.execute(_ROWS, {"id": tried.batch, "limit": 1})).all()
         if not rows or tried.batch is None or rows[0].referral_id != tried.rows[0].referral_id:
             return 0  # somebody else was there meanwhile
-        await _count(connection, tried.batch, rows, [(rows[0].number, INTERNAL)], repeated=0)
+        await _count(connection, tried.batch, rows, [_Refused(rows[0].number, INTERNAL, "")], repeated=0)
     return 1
