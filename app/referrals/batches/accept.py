@@ -237,9 +237,9 @@ async def _complete(connection: Connection, actor: Actor, batch_id: UUID) -> Non
 
 
 async def _after_failure(database: Database, actor: Actor, tried: _Slice, error: Exception) -> int:
-    """A row that PostgreSQL does not take is found by taking half as many, down to one; what is no row's fault is tried again later.
+    """A row that PostgreSQL does not take is found by taking half as many, down to one.
 
-    The error's text may quote what was submitted: only its kind is told.
+    What is no row's fault is tried again later. The error's text may quote what was submitted: only its kind is told.
     """
     kind = type(getattr(error, "orig", None) or error).__name__
     log.error("rows of a batch could not be accepted", batch=str(tried.batch), rows=len(tried.rows), error=kind)
