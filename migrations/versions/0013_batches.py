@@ -4,10 +4,10 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from migrations.wall import ALL, NONE, Grants, Policies, grant, ours, protect
+from migrations.wall import ALL, Grants, Policies, grant, ours, protect
 
 revision: str = "0013"
-down_revision: str | None = "0011"
+down_revision: str | None = "0015"
 branch_labels: str | None = None
 depends_on: str | None = None
 
@@ -39,7 +39,7 @@ POLICIES: Policies = {
     "batch_error": {"originator": _OF_BATCH.format(table="batch_error"), "worker": ALL},
 }
 
-OF_WORKERS: Policies = {"submission": {"worker": ALL}, "subject_index": {"worker": (NONE, ALL)}}
+OF_WORKERS: Policies = {"submission": {"worker": ALL}, "subject_index": {"worker": ALL}}
 
 
 def upgrade() -> None:
