@@ -28,12 +28,13 @@ from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
+from app.intake import batches, messages, outcome, product, submit, track
 from app.intake import duplicates as own_duplicates
-from app.intake import messages, outcome, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
 from app.referrals.backlog import Bounds
+from app.referrals.batches.receive import Desk
 from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
 from app.reporting.sheets import Press
@@ -98,6 +99,7 @@ DOORS = (
     duplicates.router,
     retention.router,
     messages.router,
+    batches.router,
     status_pages.router,
     sign_in.router,
     account.router,
@@ -130,7 +132,7 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
         lifespan=_lifespan,
     )
     _furnish(app, configuration, wake or wake_of(configuration))
-    install(app, BodyLimit(configuration.body_limit_bytes), lanes=_lanes())
+    install(app, BodyLimit(configuration.body_limit_bytes), {batches.PATH: batches.UPLOAD}, lanes=_lanes())
     for door in DOORS:
         app.include_router(door)
     require_declarations(app, OPEN_PATHS)
@@ -160,6 +162,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.log_key = str(Signer.of(keys, configuration.log_origin).key)
     app.state.wake = wake
     app.state.directory = DirectoryCache()
+    app.state.desk = Desk(database, keys, app.state.directory)
     app.state.matrix = MatrixCache()
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
