@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from app.referrals.lifecycle import HandOver
 from workers.adapters.contract import Adapter
 from workers.circuits import Circuits, CircuitState
-from workers.hand_over import Finding, has_failed
+from workers.hand_over import Finding, finish_at_once, has_failed
 
 READY_SECONDS = 5.0
-"""How long a claimed hand-over may wait for a slot. With it a call (30 s) and its recording still end within the lease."""
+"""How long a claimed hand-over may wait for a slot: with it, a call (30 s) and its recording end within the lease."""
 
 _PACE_SECONDS = 0.25
 """What an agency has answered within this time is claimed ahead: so much it takes while a claim is under way."""
@@ -67,13 +67,14 @@ class InFlight:
         self._agencies: dict[str, _Agency] = {}
         self._calls: dict[asyncio.Task[Finding], HandOver] = {}
         self._finished: list[asyncio.Task[Finding]] = []
+        self._at_once: list[tuple[HandOver, Finding]] = []
         self._any = asyncio.Event()
         self._order = count()
         self._waiting = 0
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
-        return len(self._calls) + self._waiting
+        return len(self._calls) + len(self._at_once) + self._waiting
 
     @property
     def is_ahead(self) -> bool:
@@ -101,10 +102,19 @@ class InFlight:
         while calls.ready and self._circuits.free(agency, calls.ready[0].adapter.in_flight, calls.busy):
             *_, item, adapter = heapq.heappop(calls.ready)
             self._waiting -= 1
+            if not adapter.waits:
+                self._finish_at_once(item, adapter)
+                continue
             calls.busy += 1
             task = self._loop.create_task(self._begin(item, adapter))
             self._calls[task] = item
             task.add_done_callback(self._finish)
+
+    def _finish_at_once(self, item: HandOver, adapter: Adapter) -> None:
+        finding = finish_at_once(self._begin(item, adapter))
+        self._at_once.append((item, finding))
+        self._circuits.note(item.agency, failed=has_failed(finding))
+        self._any.set()
 
     def _finish(self, task: asyncio.Task[Finding]) -> None:
         self._finished.append(task)
@@ -129,8 +139,9 @@ class InFlight:
     def take_finished(self) -> list[tuple[HandOver, Finding]]:
         """The calls that have finished since, and what came of each."""
         finished, self._finished = self._finished, []
+        at_once, self._at_once = self._at_once, []
         self._any.clear()
-        return [(self._calls.pop(task), task.result()) for task in finished]
+        return at_once + [(self._calls.pop(task), task.result()) for task in finished]
 
     def take_stale(self) -> list[HandOver]:
         """What is ready and must not begin any more: it has waited too long, or its agency is not to be called now."""
@@ -155,7 +166,7 @@ class InFlight:
 
     async def stop(self) -> list[HandOver]:
         """Cancel every call; returns the hand-overs that had not been taken as finished, or not begun."""
-        left = [*self._calls.values(), *self.take_ready()]
+        left = [*self._calls.values(), *(item for item, _ in self._at_once), *self.take_ready()]
         for task in self._calls:
             task.cancel()
         if self._calls:

@@ -142,9 +142,7 @@ class Pump:
         limit = min(DISPATCHES, IN_FLIGHT - len(calls))
         async with self._database.transaction() as connection:
             adapters = await self._reach.get(connection)
-            free = {
-                agency: calls.room(agency, adapter.in_flight) for agency, adapter in adapters.items()
-            }
+            free = {agency: calls.room(agency, adapter.in_flight) for agency, adapter in adapters.items()}
             answering = [Slot(agency, most) for agency, most in free.items() if adapters[agency].answers]
             claimed = await lifecycle.hand_over(connection, WORKER, answering, limit)
         self._claims_full = len(claimed) == limit

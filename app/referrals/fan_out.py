@@ -5,14 +5,13 @@ Where a batch fails, its referrals are fanned out one by one, each with a number
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor
 from app.db import Connection, Database, is_away
@@ -23,9 +22,9 @@ from app.parties.policy import Policy
 from app.referrals import fan_out_tries, lifecycle
 from app.referrals.codes import priority_of
 from app.referrals.fan_out_tries import MOST_TRIES, Try
-from app.referrals.lifecycle import NewDispatch
+from app.referrals.lifecycle import NewDispatch, Terms
 from app.referrals.schedule import next_check, span, steps
-from app.routing.matrix import Facts, Matrix, decide
+from app.routing.matrix import Choice, Facts, Matrix, decide
 from app.routing.reference import MatrixCache
 
 log = logger()
@@ -66,12 +65,16 @@ _Referral = Row[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """By what a batch is fanned out, and on whose behalf. `adapted`: the agencies that an adapter reaches."""
+    """By what a batch is fanned out, and on whose behalf. `adapted`: the agencies that an adapter reaches.
+
+    `terms` are those worked out for the batch so far.
+    """
 
     actor: Actor
     adapted: Collection[str]
     directory: Directory
     matrix: Matrix
+    terms: dict[tuple[Choice, datetime, Priority], Terms] = field(default_factory=dict)
 
 
 class FanOut:
@@ -181,27 +184,31 @@ async def _open(connection: Connection, means: _Means, referrals: Sequence[_Refe
 def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
     facts = Facts(referral.originator, referral.crime_types, referral.addressees)
     priority = Priority(priority_of(referral.priority))
-    dispatches = []
-    for choice in decide(facts, means.matrix, means.directory):
-        due, expires, next_check_at = _times(referral.created_at, priority, means.directory[choice.agency].policy)
-        dispatches.append(
-            NewDispatch(
-                id=uuid7(),
-                referral_id=referral.id,
-                agency=choice.agency,
-                rule=choice.rule,
-                release=choice.release,
-                reason=choice.reason,
-                gateway=choice.gateway,
-                due_at=due,
-                expires_at=expires,
-                next_check_at=next_check_at,
-                held=choice.needs_release,
-                needs_release=choice.needs_release,
-                adapter=choice.agency in means.adapted,
-            )
+    return [
+        NewDispatch(referral.id, choice.agency, _terms(choice, referral.created_at, priority, means))
+        for choice in decide(facts, means.matrix, means.directory)
+    ]
+
+
+def _terms(choice: Choice, received: datetime, priority: Priority, means: _Means) -> Terms:
+    # Referrals that were accepted in one transaction have their times in common.
+    key = (choice, received, priority)
+    known = means.terms.get(key)
+    if known is None:
+        due, expires, next_check_at = _times(received, priority, means.directory[choice.agency].policy)
+        known = means.terms[key] = Terms(
+            rule=choice.rule,
+            release=choice.release,
+            reason=choice.reason,
+            gateway=choice.gateway,
+            due_at=due,
+            expires_at=expires,
+            next_check_at=next_check_at,
+            held=choice.needs_release,
+            needs_release=choice.needs_release,
+            adapter=choice.agency in means.adapted,
         )
-    return dispatches
+    return known
 
 
 # One referral goes to twenty agencies, most of them with the same policy: worked out once, looked up for the others.
