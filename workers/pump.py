@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from app.crypto.keys import Keys
-from app.db import Database, is_away
+from app.db import AS_WORKER, Database, is_away
 from app.referrals import circuits as paused
 from app.referrals import lifecycle, notices
 from app.referrals.fan_out import FanOut, is_waiting
@@ -99,7 +99,7 @@ class Pump:
 
     async def _referrals_wait(self) -> bool:
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_WORKER) as connection:
                 return await is_waiting(connection)
         except Exception as error:
             if not is_away(error):
@@ -129,7 +129,7 @@ class Pump:
             return 0
 
     async def _fan_out_some(self) -> int:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             adapters = await self._reach.get(connection)
         most = FEW_REFERRALS if self._claims_full else REFERRALS
         moved = await self._fan_out.run(self._database, WORKER, adapters.keys(), most)
@@ -140,7 +140,7 @@ class Pump:
     async def _start_some(self, calls: InFlight) -> int:
         """Claim what is due and start handing it over; what was claimed is committed before anything leaves."""
         limit = min(DISPATCHES, IN_FLIGHT - len(calls))
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             adapters = await self._reach.get(connection)
             free = {agency: calls.room(agency, adapter.in_flight) for agency, adapter in adapters.items()}
             answering = [Slot(agency, most) for agency, most in free.items() if adapters[agency].answers]
@@ -161,7 +161,7 @@ class Pump:
         now = asyncio.get_running_loop().time()
         if not rooms or now < self._notices_from:
             return []
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             claimed = await notices.claim(connection, rooms, limit)
         self._notices_from = 0.0 if claimed.items or claimed.more else now + _LOOK_SECONDS
         return claimed.items
