@@ -55,6 +55,7 @@ class Pump:
         self._recording = Recording(database, self._reach.forget)
         self._notices_from = 0.0
         self._claims_full = False
+        self._adapters: Mapping[str, Adapter] | None = None
         self.circuits = Circuits()
         """Which agencies are not called for now."""
 
@@ -129,10 +130,11 @@ class Pump:
             return 0
 
     async def _fan_out_some(self) -> int:
-        async with self._database.transaction(AS_WORKER) as connection:
-            adapters = await self._reach.get(connection)
+        if self._adapters is None:
+            async with self._database.transaction(AS_WORKER) as connection:
+                self._adapters = await self._reach.get(connection)
         most = FEW_REFERRALS if self._claims_full else REFERRALS
-        moved = await self._fan_out.run(self._database, WORKER, adapters.keys(), most)
+        moved = await self._fan_out.run(self._database, WORKER, self._adapters.keys(), most)
         if moved:
             self._notices_from = 0.0
         return moved
@@ -141,7 +143,7 @@ class Pump:
         """Claim what is due and start handing it over; what was claimed is committed before anything leaves."""
         limit = min(DISPATCHES, IN_FLIGHT - len(calls))
         async with self._database.transaction(AS_WORKER) as connection:
-            adapters = await self._reach.get(connection)
+            adapters = self._adapters = await self._reach.get(connection)
             free = {agency: calls.room(agency, adapter.in_flight) for agency, adapter in adapters.items()}
             answering = [Slot(agency, most) for agency, most in free.items() if adapters[agency].answers]
             claimed = await lifecycle.hand_over(connection, WORKER, answering, limit)

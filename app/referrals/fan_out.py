@@ -63,6 +63,10 @@ _WAITING = text("""
 _Referral = Row[tuple[Any, ...]]
 
 
+_ForWhom = tuple[Actor, Collection[str]]
+"""Who fans out, and the agencies that an adapter reaches."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Means:
     """By what a batch is fanned out, and on whose behalf. `adapted`: the agencies that an adapter reaches.
@@ -91,14 +95,17 @@ class FanOut:
         Returns how many it took (0: none waits). `adapted` are the agencies that an adapter of this system reaches.
         Raises where the database is away, or no reference data can be read: that is no referral's fault.
         """
-        async with database.transaction(AS_WORKER) as connection:
-            means = _Means(actor, adapted, await self._directory.get(connection), await self._matrix.get(connection))
-        return await self._batch(database, means, limit) + await self._singly(database, means)
+        for_whom = (actor, adapted)
+        return await self._batch(database, for_whom, limit) + await self._singly(database, for_whom)
 
-    async def _batch(self, database: Database, means: _Means, limit: int) -> int:
+    async def _means(self, connection: Connection, for_whom: _ForWhom) -> _Means:
+        return _Means(*for_whom, await self._directory.get(connection), await self._matrix.get(connection))
+
+    async def _batch(self, database: Database, for_whom: _ForWhom, limit: int) -> int:
         referrals: Sequence[_Referral] = []
         try:
             async with database.transaction(AS_WORKER) as connection:
+                means = await self._means(connection, for_whom)
                 parameters = {"limit": limit, "late": LATE_SECONDS}
                 referrals = (await connection.execute(_CLAIM, parameters)).all()
                 late = any(referral.late for referral in referrals)
@@ -114,12 +121,13 @@ class FanOut:
             await self._failed(database, _ids(referrals), error)
         return len(referrals)
 
-    async def _singly(self, database: Database, means: _Means) -> int:
+    async def _singly(self, database: Database, for_whom: _ForWhom) -> int:
         if time.monotonic() < self._look_at:
             return 0
         for number in range(_SINGLY):
             async with database.transaction(AS_WORKER) as connection:
                 taken = await fan_out_tries.take(connection)
+                means = await self._means(connection, for_whom)
             if taken is None:
                 self._look_at = time.monotonic() + _LOOK_SECONDS
                 return number
