@@ -486,6 +486,10 @@ async def test_what_runs_with_its_owners_rights_looks_only_where_it_was_told_to(
         "count_delete",
         "count_insert",
         "count_update",
+        "refuse_dispatch_with_response",
+        "refuse_dispatch_without_referral",
+        "refuse_referral_with_dispatch",
+        "refuse_response_without_dispatch",
         "settled_before",
     }
     assert all(any(line.startswith("search_path=pg_catalog") for line in row["proconfig"] or []) for row in found)
