@@ -75,6 +75,12 @@ class Database:
         async with self.engine.begin() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[Connection]:
+        """A connection on which every statement is a transaction of its own: one round trip and not three."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
     async def connect_driver(self) -> asyncpg.Connection:
         """A connection of the driver itself, beside the pool, for LISTEN. Whoever asks for it closes it."""
         _, target = self.engine.dialect.create_connect_args(self.engine.url)

@@ -38,13 +38,13 @@ from app.settings import Settings, settings
 from app.status import actions, queues, retention, sign_in
 from app.status import pages as status_pages
 from app.status.live import Live
-from app.wake import Wake
+from app.wake import Nobody, Wake
 from app.web.express import Lanes
 from app.web.guard import BodyLimit
 from app.web.health import Probe, Readiness
 from app.web.install import install
 from app.web.routing import StrictRequest, StrictRoute
-from workers.wake import wake_of
+from workers.wake import LoopWake
 
 log = logger()
 
@@ -119,7 +119,7 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
-    _furnish(app, configuration, wake or wake_of(configuration))
+    _furnish(app, configuration, wake)
     install(app, BodyLimit(configuration.body_limit_bytes), lanes=_lanes())
     for door in DOORS:
         app.include_router(door)
@@ -139,7 +139,7 @@ def _lanes() -> Lanes:
     }
 
 
-def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
+def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     """What the doors find on `app.state`."""
     database = Database(configuration)
     keys = Keys(configuration.master_secret())
@@ -148,13 +148,13 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.keys = keys
     app.state.gate = Gate(configuration, keys, database)
     app.state.log_key = str(Signer.of(keys, configuration.log_origin).key)
-    app.state.wake = wake
     app.state.directory = DirectoryCache()
     app.state.matrix = MatrixCache()
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
     app.state.presence = Presence()
     app.state.broker = broker = _broker(configuration)
+    app.state.wake = wake or (Nobody() if broker is None else LoopWake(broker))
     helpful = {} if broker is None else {"broker": _broker_probe(broker)}
     needed = {"database": _database_probe(database), "keys": _keys_probe(database)}
     app.state.readiness = Readiness(needed, helpful)

@@ -8,7 +8,7 @@ from typing import cast
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db import Database, is_away
+from app.db import Connection, Database, is_away
 from app.referrals.accept import Receipt, Submission, accept
 from app.referrals.backlog import FACTORS, LINE
 from app.referrals.codes import PriorityRank
@@ -75,20 +75,36 @@ class Coalescer:
             self._running.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _drain(self) -> None:
+        """Take what waits, time and again, on one connection; without one, what waits fails."""
         while self._waiting:
-            taken = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-            taken = [(submission, future) for submission, future in taken if not future.done()]  # given up meanwhile
-            if not taken:
-                continue
             try:
-                receipts = await self._accept([submission for submission, _ in taken])
+                async with self._database.statements() as connection:
+                    await self._drain_by(connection)
             except Exception as error:
-                await self._singly(taken, error)
+                _fail_all(self._take(), error)
+
+    async def _drain_by(self, connection: Connection) -> None:
+        while taken := self._take():
+            try:
+                receipts = await self._accept(connection, [submission for submission, _ in taken])
+            except Exception as error:
+                await self._singly(connection, taken, error)
+                if connection.invalidated:
+                    return
                 continue
             for (_, future), receipt in zip(taken, receipts, strict=True):
                 _settle(future, receipt)
             if self._gauge.rest:
                 await self._rest(self._gauge.rest)
+
+    def _take(self) -> list[_Waiting]:
+        """What waits first, and was not given up meanwhile."""
+        taken: list[_Waiting] = []
+        while self._waiting and len(taken) < MOST:
+            submission, future = self._waiting.popleft()
+            if not future.done():
+                taken.append((submission, future))
+        return taken
 
     async def _rest(self, seconds: float) -> None:
         """Leave the machine to the workers for so long; what is urgent does not wait for that."""
@@ -97,14 +113,14 @@ class Coalescer:
             async with asyncio.timeout(seconds):
                 await self._urgent.wait()
 
-    async def _singly(self, taken: Sequence[_Waiting], error: Exception) -> None:
+    async def _singly(self, connection: Connection, taken: Sequence[_Waiting], error: Exception) -> None:
         """One bad item must not fail its neighbours; the ids were made before, so trying again stores nothing twice."""
-        if len(taken) == 1 or not isinstance(error, SQLAlchemyError):
+        if len(taken) == 1 or connection.invalidated or not isinstance(error, SQLAlchemyError):
             _fail_all(taken, error)
             return
         for index, (submission, future) in enumerate(taken):
             try:
-                _settle(future, (await self._accept([submission]))[0])
+                _settle(future, (await self._accept(connection, [submission]))[0])
             except Exception as own:
                 if is_away(own):
                     # Each of the others would only wait for a connection as long again.
@@ -112,9 +128,8 @@ class Coalescer:
                     return
                 _fail(future, own)
 
-    async def _accept(self, submissions: Sequence[Submission]) -> list[Receipt]:
-        async with self._database.transaction() as connection:
-            receipts = await accept(connection, submissions)
+    async def _accept(self, connection: Connection, submissions: Sequence[Submission]) -> list[Receipt]:
+        receipts = await accept(connection, submissions)
         self._gauge.accepted(sum(not receipt.replayed for receipt in receipts))
         return receipts
 
