@@ -32,7 +32,7 @@ class Coalescer:
     comes.
     """
 
-    def __init__(self, database: Database, gauge: BacklogGauge, lanes: int = 2) -> None:
+    def __init__(self, database: Database, gauge: BacklogGauge, lanes: int = 1) -> None:
         self._database = database
         self._gauge = gauge
         self._waiting: deque[_Waiting] = deque()
