@@ -1,12 +1,15 @@
 """The database: one engine per process, transactions, and the base of every table."""
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from socket import gaierror
+from typing import Any
 
 import asyncpg
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, text
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -17,6 +20,38 @@ from app.settings import Settings
 Connection = AsyncConnection
 
 _SETTINGS = "gain_settings"
+
+ACTING = "gain_as_"
+"""What the names of the roles begin with that a transaction takes on; the rest is a caller's role, or a part's name."""
+
+_ACT = "SELECT set_config('role', $1, true), set_config('gain.parties', CAST(CAST($2 AS text[]) AS text), true)"
+
+
+@dataclass(frozen=True, slots=True)
+class Behalf:
+    """On whose behalf a transaction acts: the database role it takes on, and the parties whose rows it then reaches.
+
+    What the role may do, and which rows it sees, PostgreSQL itself decides (docs/decisions/0018-row-level-security.md).
+    """
+
+    role: str
+    parties: tuple[str, ...] = ()
+
+
+AS_GATEWAY = Behalf(ACTING + "gateway")
+"""The gateway's own housekeeping: credentials, presence, reference data, readiness. It reads no referral."""
+
+AS_WORKER = Behalf(ACTING + "worker")
+"""Worker and scheduler: every row of what they work on."""
+
+AS_AUDITOR = Behalf(ACTING + "auditor", ("GAIN",))
+"""An operator's command that reads the log."""
+
+AS_ADMINISTRATOR = Behalf(ACTING + "administrator", ("GAIN",))
+"""An operator's command that manages keys."""
+
+AS_OWNER = Behalf("none")
+"""Whoever signed in to the database, for commands that only the tables' owner may give."""
 
 # Classes of SQLSTATE: connection lost; too many connections, disk full; shut down, starting up, cancelled.
 _AWAY_CLASSES = {"08", "53", "57"}
@@ -45,9 +80,10 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """The engine of this process. `transaction()` commits on leaving without an error, rolls back otherwise."""
+    """The engine of this process. `transaction(…)` commits on leaving without an error, rolls back otherwise."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self._options = {
             "timeout": settings.database_wait_seconds,
             "server_settings": {
@@ -70,26 +106,64 @@ class Database:
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """One transaction on one connection."""
+    async def transaction(self, behalf: Behalf | None = None) -> AsyncIterator[Connection]:
+        """One transaction on one connection. Without a `behalf` the program's own logins reach no table at all."""
         async with self.engine.begin() as connection:
+            if behalf is not None:
+                await act(connection, behalf)
             yield connection
 
     @asynccontextmanager
-    async def statements(self) -> AsyncIterator[Connection]:
-        """A connection on which every statement is a transaction of its own: one round trip and not three."""
-        async with self.engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+    async def driver(self, behalf: Behalf) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the pool as the driver has it: every statement on it is a transaction, by one round trip.
 
-    async def connect_driver(self) -> asyncpg.Connection:
+        It acts on this behalf until it is given back. Raises what the driver does; `is_away` knows that too.
+        """
+        async with self.engine.connect() as connection:
+            driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+            try:
+                await driver.execute(f"SET ROLE {behalf.role}")
+                yield driver
+                await driver.execute("RESET ROLE; RESET gain.parties")
+            except BaseException:
+                await connection.invalidate()  # whoever gets it next must not act on this behalf
+                raise
+
+    async def connect_driver(self, behalf: Behalf) -> asyncpg.Connection:
         """A connection of the driver itself, beside the pool, for LISTEN. Whoever asks for it closes it."""
         _, target = self.engine.dialect.create_connect_args(self.engine.url)
         target.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own, not the driver's
-        return await asyncpg.connect(**target, **self._options)
+        connection = await asyncpg.connect(**target, **self._options)
+        await connection.execute(f"SET ROLE {behalf.role}")
+        return connection
 
     async def close(self) -> None:
         """Close every connection of the pool."""
         await self.engine.dispose()
+
+
+async def act(connection: Connection, behalf: Behalf) -> None:
+    """Act on somebody's behalf from here to the end of the caller's transaction, or until somebody else's."""
+    await connection.exec_driver_sql(_ACT, (behalf.role, list(behalf.parties)))
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A statement for the driver: `$1` stands where `text()` has `:name`; `order` names the parameters in turn."""
+
+    statement: str
+    order: tuple[str, ...]
+
+    @classmethod
+    def of(cls, statement: str) -> "Numbered":
+        """Of a statement as `text()` takes it."""
+        compiled = text(statement).compile(dialect=asyncpg_dialect())  # type: ignore[no-untyped-call]
+        return cls(str(compiled), tuple(compiled.positiontup or ()))
+
+    async def fetch(self, driver: asyncpg.Connection, parameters: Mapping[str, Any]) -> list[Any]:
+        """Its rows. Raises the driver's errors."""
+        rows: list[Any] = await driver.fetch(self.statement, *[parameters[name] for name in self.order])
+        return rows
 
 
 def settings_of(connection: Connection) -> Settings:
@@ -98,9 +172,15 @@ def settings_of(connection: Connection) -> Settings:
     return found
 
 
+_AWAY = (
+    *(PoolTimeout, OperationalError, InterfaceError, ConnectionError, TimeoutError, gaierror),
+    asyncpg.InterfaceError,  # the driver's word for a connection that is lost
+)
+
+
 def is_away(error: BaseException) -> bool:
     """Whether this error says that the database cannot be reached or has no connection left, rather than a defect."""
-    if isinstance(error, PoolTimeout | OperationalError | InterfaceError | ConnectionError | TimeoutError | gaierror):
+    if isinstance(error, _AWAY):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True

@@ -91,6 +91,12 @@ NOT_JSON = ProblemType(
 BAD_REQUEST = ProblemType(
     "bad-request", 400, "The request cannot be read", "Check its headers and its form against /docs."
 )
+PURPOSE_REQUIRED = ProblemType(
+    "purpose-required",
+    400,
+    "State why you read this",
+    "Send `GAIN-Purpose` with one of its codes (see /docs): the operator has reading logged with its purpose.",
+)
 BAD_CURSOR = ProblemType(
     "bad-cursor", 400, "The cursor is not one of ours", "Take `next` from the page before, with the same filters."
 )

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from app.access.keys import Credential, KeyChecker
 from app.access.networks import Proxies, is_within
+from app.access.purposes import roles_asked
 from app.access.rates import Rates
 from app.access.tally import Tally
 from app.access.tokens import Signer, TokenChecker
@@ -33,6 +34,7 @@ class Gate:
         self.signer = Signer(keys, settings.token_key_version, settings.url)
         self.rates = Rates(settings.rate_per_key, settings.rate_per_party)
         self.proxies = Proxies(settings)
+        self.roles_asked = roles_asked(settings.purpose_roles)
         self._tokens = TokenChecker(self.signer, self.keys)
         self._uses = Uses(database)
         self._only_tokens = settings.require_tokens

@@ -6,8 +6,16 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.access.policy import POLICY, Action
+from app.access.purposes import ASKED, HEADER, StatedPurpose
 from app.access.routes import ATTRIBUTE
-from app.errors import CREDENTIAL_REQUIRED, ROLE_NOT_ALLOWED, TOO_MANY_REQUESTS, UNAVAILABLE
+from app.errors import (
+    CREDENTIAL_REQUIRED,
+    INVALID_PARAMETER,
+    PURPOSE_REQUIRED,
+    ROLE_NOT_ALLOWED,
+    TOO_MANY_REQUESTS,
+    UNAVAILABLE,
+)
 from app.web.docs import add_refusals
 
 SCHEME = "credential"
@@ -18,6 +26,14 @@ _SCHEMES = {
         "scheme": "bearer",
         "description": "An API key or a token from `POST /v1/token`; where the operator requires tokens, only that.",
     }
+}
+
+_PURPOSE = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Why you read this, for the log. Roles that the operator names must say so.",
+    "schema": {"type": "string", "enum": list(StatedPurpose)},
 }
 
 
@@ -43,6 +59,9 @@ def _describe(document: dict[str, Any], actions: dict[tuple[str, str], Action]) 
             roles = ", ".join(f"{role} ({relation})" for role, relation in POLICY[action].items())
             operation["security"] = [{SCHEME: []}]
             operation["description"] = f"{operation.get('description', '')}\n\nFor: {roles}.".strip()
+            if action in ASKED:
+                operation.setdefault("parameters", []).append(_PURPOSE)
+                add_refusals(operation, PURPOSE_REQUIRED, INVALID_PARAMETER)
             add_refusals(operation, CREDENTIAL_REQUIRED, ROLE_NOT_ALLOWED, TOO_MANY_REQUESTS, UNAVAILABLE)
 
 

@@ -1,26 +1,38 @@
 """The principal: who a request comes from, once its credential is accepted."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.access.policy import Action, Relation, Role, relation
+from app.access.purposes import StatedPurpose
 from app.audit.record import Actor
+from app.db import ACTING, Behalf
 from app.errors import ROLE_NOT_ALLOWED, Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A party acting in a role. `credential` is its key's id, which the log names; `token` its token's, if any."""
+    """A party acting in a role. `credential` is its key's id, which the log names; `token` its token's, if any.
+
+    `purpose` is why it reads, where the request states it.
+    """
 
     party: str
     role: Role
     credential: str
     request_id: str | None = None
     token: str | None = None
+    purpose: StatedPurpose | None = None
 
     @property
     def actor(self) -> Actor:
         """The principal as the log names it."""
-        return Actor(self.party, self.credential, self.request_id)
+        return Actor(self.party, self.credential, self.request_id, self.purpose)
+
+    @property
+    def behalf(self) -> Behalf:
+        """The principal as the database knows it."""
+        return behalf_of(self.role, [self.party])
 
     def relation(self, action: Action) -> Relation:
         """The relation that `action` demands of a row. Raises `Problem` (403) where the role may not do it."""
@@ -28,3 +40,8 @@ class Principal:
         if found is None:
             raise Problem(ROLE_NOT_ALLOWED)
         return found
+
+
+def behalf_of(role: Role, parties: Iterable[str]) -> Behalf:
+    """On behalf of several parties at once, all in one role: for a transaction that their referrals share."""
+    return Behalf(ACTING + role.value, tuple(parties))

@@ -1,6 +1,7 @@
 """How a route says what it is: `@permit(action)` or `@public`. Without it the gateway does not start."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, Request
@@ -12,6 +13,7 @@ from app.access.gate import Gate
 from app.access.keys import Credential
 from app.access.policy import Action
 from app.access.principal import Principal
+from app.access.purposes import stated
 from app.errors import CREDENTIAL_REQUIRED, OUTSIDE_SCOPE, Problem
 from app.logs import request_id
 from app.web.routing import StrictRequest, StrictRoute
@@ -63,7 +65,9 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
     principal.relation(action)
     if credential.scope is not None and action not in credential.scope:
         raise Problem(OUTSIDE_SCOPE)
-    request.state.principal = principal
+    purpose = stated(request, action, credential.role, gate.roles_asked)
+    request.state.principal = principal if purpose is None else replace(principal, purpose=purpose)
+    request.state.behalf = principal.behalf
 
 
 def declared_action(endpoint: Callable[..., Any]) -> Action | None:

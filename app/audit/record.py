@@ -24,13 +24,20 @@ class Operation(StrEnum):
     ERASURE = "erasure"
 
 
+_READING = frozenset({Operation.CONSULTATION, Operation.DISCLOSURE, Operation.COMBINATION})
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: the party, the credential (a key's id, a person's account, or a part such as `worker`), the request."""
+    """Who acts: the party, the credential (a key's id, a person's account, or a part such as `worker`), the request.
+
+    `purpose` is the code of why it reads, where it said so; events of consultation and disclosure carry it.
+    """
 
     party: str
     name: str
     request_id: str | None = None
+    purpose: str | None = None
 
     def parameters(self) -> dict[str, str | None]:
         """The actor as statement parameters: `actor_party`, `actor_name`, `request_id`."""
@@ -64,15 +71,16 @@ _INSERT = text("""
 """)
 
 _INSERT_PRIVATE = text("""
-    WITH logged AS (
-        INSERT INTO audit_event (party, actor, request_id, operation, action, referral_id, dispatch_id, recipients,
-                                 detail, commitments)
-        VALUES (:actor_party, :actor_name, :request_id, :operation, :action, CAST(:referral_id AS uuid),
-                CAST(:dispatch_id AS uuid), string_to_array(:recipients, ','), CAST(:detail AS jsonb),
-                CAST(:commitments AS jsonb))
-        RETURNING id
-    )
-    INSERT INTO audit_salt (event_id, salt) SELECT id, CAST(:salt AS bytea) FROM logged
+    INSERT INTO audit_event (party, actor, request_id, operation, action, referral_id, dispatch_id, recipients, detail,
+                             commitments)
+    VALUES (:actor_party, :actor_name, :request_id, :operation, :action, CAST(:referral_id AS uuid),
+            CAST(:dispatch_id AS uuid), string_to_array(:recipients, ','), CAST(:detail AS jsonb),
+            CAST(:commitments AS jsonb))
+""")
+
+# Not by RETURNING: who writes the log does not read it.
+_INSERT_SALT = text("""
+    INSERT INTO audit_salt (event_id, salt) VALUES (currval('audit_event_id_seq'), CAST(:salt AS bytea))
 """)
 
 
@@ -96,11 +104,11 @@ async def _record_private(connection: Connection, actor: Actor, event: Event, pr
             "referral_id": event.referral_id,
             "dispatch_id": event.dispatch_id,
             "recipients": ",".join(event.recipients) or None,
-            "detail": _json(event.detail),
+            "detail": _json(_detail(event, actor)),
             "commitments": _json(private.commitments),
-            "salt": private.salt,
         },
     )
+    await connection.execute(_INSERT_SALT, {"salt": private.salt})
 
 
 async def _record_plain(connection: Connection, actor: Actor, events: Sequence[Event]) -> None:
@@ -113,9 +121,15 @@ async def _record_plain(connection: Connection, actor: Actor, events: Sequence[E
             "referrals": [event.referral_id for event in events],
             "dispatches": [event.dispatch_id for event in events],
             "recipients": [",".join(event.recipients) or None for event in events],
-            "details": [_json(event.detail) for event in events],
+            "details": [_json(_detail(event, actor)) for event in events],
         },
     )
+
+
+def _detail(event: Event, actor: Actor) -> Mapping[str, Any] | None:
+    if actor.purpose is None or event.operation not in _READING:
+        return event.detail
+    return {**(event.detail or {}), "purpose": actor.purpose}
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:

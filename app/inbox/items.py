@@ -128,13 +128,17 @@ async def _disclose(
         rows = await _again(connection, actor.party, rows)
     again = [str(row.id) for row in rows if row.id not in delivered]
     if again:
-        await record(connection, actor, [Event(Operation.CONSULTATION, "inbox.read", detail={"ids": again})])
+        await record(connection, actor, [_read_again(actor, again)])
     exchanges = await messages(connection, [row.id for row in rows])
     opener = Opener(connection)
     return [
         _shown(row, opener, row.id in delivered, exchanges.get(row.id, [])) | (_claim_of(row) if claimed else {})
         for row in rows
     ]
+
+
+def _read_again(actor: Actor, ids: list[str]) -> Event:
+    return Event(Operation.CONSULTATION, "inbox.read", recipients=[actor.party], detail={"ids": ids})
 
 
 async def _again(connection: Connection, agency: str, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:

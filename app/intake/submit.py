@@ -3,10 +3,10 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import asyncpg
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from app import clock
@@ -45,7 +45,6 @@ from app.web.idempotency import PLAUSIBLE_KEY, REPLAYED, IdempotencyKey
 from app.web.json import json_answer, json_response, written
 from app.web.routing import StrictRequest
 
-_LOCK_NOT_AVAILABLE = "55P03"
 _USUAL = Policy()
 _WRITES = TypeAdapter(SubmittedReferral)
 
@@ -84,7 +83,7 @@ class SubmitRoute(AccessRoute):
 
 async def _log_refusal(request: Request) -> None:
     principal: Principal = request.state.principal
-    async with database(request).transaction() as connection:
+    async with database(request).transaction(principal.behalf) as connection:
         await record(connection, principal.actor, [Event(Operation.COLLECTION, "referral.refused_marking")])
 
 
@@ -120,7 +119,7 @@ async def submit(
     headers = {"Location": f"/v1/referrals/{receipt.referral_id}"}
     if not receipt.replayed and receipt.reference is not None:
         return json_answer(_made(submission, receipt), status=201, headers=headers)
-    async with database(request).transaction() as connection:
+    async with database(request).transaction(principal.behalf) as connection:
         referral = await queries.get(connection, queries.visible(principal, Action.READ_REFERRAL), receipt.referral_id)
     if receipt.replayed:
         headers |= REPLAYED
@@ -187,10 +186,8 @@ async def _store(request: Request, submission: Submission) -> Receipt:
         return await _replay(request, submission)
     try:
         return await coalescer.submit(submission)
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-            raise Problem(IDEMPOTENCY_IN_FLIGHT, retry_after=1) from None
-        raise
+    except asyncpg.LockNotAvailableError:
+        raise Problem(IDEMPOTENCY_IN_FLIGHT, retry_after=1) from None
 
 
 _WHY = {
@@ -203,7 +200,7 @@ _WHY = {
 async def _replay(request: Request, submission: Submission) -> Receipt:
     """What its key stands for already is answered all the same. Raises `Problem` (503) for a new submission."""
     if submission.key is not None:
-        async with database(request).transaction() as connection:
+        async with database(request).transaction(request.state.behalf) as connection:
             receipt = await earlier(connection, submission)
         if receipt is not None:
             return receipt

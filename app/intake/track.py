@@ -84,12 +84,12 @@ async def read_page(
         position = [str(items[limit - 1]["id"])] + ([settled.isoformat()] if settled else [])
         following = cursors.encode(filters, position)
     items = items[:limit]
-    if items:
-        await record(
-            connection,
-            principal.actor,
-            [Event(Operation.CONSULTATION, "referrals.listed", detail={"ids": [str(item["id"]) for item in items]})],
-        )
+    # An empty list is a consultation too: it says that there is nothing.
+    await record(
+        connection,
+        principal.actor,
+        [Event(Operation.CONSULTATION, "referrals.listed", detail={"ids": [str(item["id"]) for item in items]})],
+    )
     headers = {}
     if following:
         query = urlencode([*_narrowing(request), ("cursor", following)])
@@ -119,22 +119,16 @@ async def read_responses(id: UUID, principal: CurrentPrincipal, connection: Tran
     """Every answer and question to the referral, oldest first."""
     await _read(connection, principal, id, Action.READ_RESPONSES)
     items = await queries.responses(connection, id)
-    await record(
-        connection,
-        principal.actor,
-        [
-            Event(
-                Operation.DISCLOSURE,
-                queries.RESPONSES_READ,
-                id,
-                recipients=[principal.party],
-                detail={"ids": [str(item["id"]) for item in items]},
-            )
-        ]
-        if items
-        else [],
-    )
+    await record(connection, principal.actor, [_answers_read(id, principal, [str(item["id"]) for item in items])])
     return json_response({"items": items, "next": None})
+
+
+def _answers_read(referral_id: UUID, principal: Principal, ids: list[str]) -> Event:
+    """What the log keeps: a disclosure of these answers, or a look that found none."""
+    if not ids:
+        return Event(Operation.CONSULTATION, queries.RESPONSES_READ, referral_id)
+    recipients = [principal.party]
+    return Event(Operation.DISCLOSURE, queries.RESPONSES_READ, referral_id, None, recipients, {"ids": ids})
 
 
 @router.get("/{id}/events", response_model=EventPage, responses=refusals(NOT_FOUND), summary="Read the timeline")

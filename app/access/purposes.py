@@ -1,0 +1,58 @@
+"""Purposes: why somebody reads what is held about a person, by a closed list of codes, so that the log may hold them.
+
+DPA 2018 section 62(2) asks the log for the justification of a consultation; the Data (Use and Access) Act 2025 relaxes
+that. So it is the operator's choice whose reading has to state it (`GAIN_PURPOSE_ROLES`); whoever states it is logged.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from starlette.requests import Request
+
+from app.access.policy import Action, Role
+from app.errors import INVALID_PARAMETER, PURPOSE_REQUIRED, Problem
+from app.settings import SettingsError
+
+HEADER = "GAIN-Purpose"
+
+ASKED = frozenset({Action.READ_REFERRAL, Action.READ_RESPONSES})
+"""The actions that show what is held about a person and change nothing: those that a purpose is asked for."""
+
+
+class StatedPurpose(StrEnum):
+    """Why somebody reads [mem]: the words of a police log of consultations, without free text."""
+
+    INVESTIGATION = "investigation"
+    COORDINATION = "coordination"
+    SAFEGUARDING = "safeguarding"
+    QUALITY_REVIEW = "quality_review"
+    COMPLAINT = "complaint"
+    DISCLOSURE_REVIEW = "disclosure_review"
+    RETENTION_REVIEW = "retention_review"
+    SUBJECT_ACCESS = "subject_access"
+    TECHNICAL_SUPPORT = "technical_support"
+
+
+def roles_asked(words: str) -> frozenset[Role]:
+    """The roles in a setting with commas between. Raises `SettingsError` for a word that is no role."""
+    try:
+        return frozenset(Role(word.strip()) for word in words.split(",") if word.strip())
+    except ValueError:
+        raise SettingsError(f"GAIN_PURPOSE_ROLES takes roles with commas between: {', '.join(Role)}.") from None
+
+
+def stated(request: Request, action: Action, role: Role, asked: Iterable[Role]) -> StatedPurpose | None:
+    """The purpose a request states for its reading. Raises `Problem`: 422 for no code, 400 where it must and is not."""
+    if action not in ASKED:
+        return None
+    text = request.headers.get(HEADER)
+    if text is None:
+        if role in asked:
+            raise Problem(PURPOSE_REQUIRED)
+        return None
+    try:
+        return StatedPurpose(text.strip())
+    except ValueError:
+        raise Problem(
+            INVALID_PARAMETER, errors=[{"pointer": f"/{HEADER}", "detail": f"One of: {', '.join(StatedPurpose)}."}]
+        ) from None
