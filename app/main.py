@@ -11,7 +11,9 @@ from sqlalchemy import text
 from starlette.types import ASGIApp
 
 from app import logs, metrics
-from app.access import token_door
+from app.access import account, set_up, sign_in, token_door, with_provider
+from app.access.accounts.passwords import Passwords
+from app.access.accounts.provider import Provider
 from app.access.attempts import Attempts
 from app.access.gate import Gate
 from app.access.openapi import describe_access
@@ -27,16 +29,18 @@ from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
-from app.intake import messages, product, submit, track
+from app.intake import duplicates as own_duplicates
+from app.intake import messages, outcome, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
 from app.referrals.backlog import Bounds
 from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
+from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, queues, retention, sign_in
+from app.status import actions, duplicates, queues, retention
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Nobody, Wake
@@ -88,12 +92,18 @@ DOORS = (
     respond.router,
     track.router,
     product.router,
+    outcome.router,
+    own_duplicates.router,
     queues.router,
     actions.router,
+    duplicates.router,
     retention.router,
     messages.router,
     status_pages.router,
     sign_in.router,
+    account.router,
+    set_up.router,
+    with_provider.router,
     audit_log.router,
     token_door.router,
     keys_door.router,
@@ -168,6 +178,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
     app.state.presence = Presence()
+    app.state.press = Press()
     app.state.broker = broker = _broker(configuration)
     app.state.wake = wake or (Nobody() if broker is None else LoopWake(broker))
     helpful = {} if broker is None else {"broker": _broker_probe(broker)}
@@ -175,6 +186,9 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     app.state.readiness = Readiness(needed, helpful)
     app.state.attempts = Attempts()
     app.state.token_attempts = Attempts(limit=60)
+    app.state.departures = Attempts(limit=30)
+    app.state.passwords = Passwords()
+    app.state.provider = Provider(configuration) if configuration.oidc_issuer else None
     app.state.stopping = asyncio.Event()
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
     app.state.versions = Versions()
