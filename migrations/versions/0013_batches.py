@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from migrations.wall import ALL, Grants, Policies, grant, ours, protect
 
 revision: str = "0013"
-down_revision: str | None = "0015"
+down_revision: str | None = "0012"
 branch_labels: str | None = None
 depends_on: str | None = None
 
