@@ -145,8 +145,8 @@ def _meeting_after_commit(folder: Path, database: Any) -> None:
     transaction: Callable[..., AbstractAsyncContextManager[Any]] = database.transaction
 
     @asynccontextmanager
-    async def meeting(self: Any) -> AsyncIterator[Any]:
-        async with transaction(self) as connection:
+    async def meeting(self: Any, *behalf: Any) -> AsyncIterator[Any]:
+        async with transaction(self, *behalf) as connection:
             yield connection
             point = connection.info.pop(_AFTER, None)
         if point is not None:
