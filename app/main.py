@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app import logs, metrics
-from app.access import token_door
+from app.access import account, set_up, sign_in, token_door, with_provider
+from app.access.accounts.passwords import Passwords
+from app.access.accounts.provider import Provider
 from app.access.attempts import Attempts
 from app.access.gate import Gate
 from app.access.openapi import describe_access
@@ -26,16 +28,19 @@ from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
-from app.intake import messages, product, submit, track
+from app.intake import batches, messages, outcome, product, submit, track
+from app.intake import duplicates as own_duplicates
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
 from app.referrals.backlog import Bounds
+from app.referrals.batches.receive import Desk
 from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
+from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, queues, retention, sign_in
+from app.status import actions, duplicates, queues, retention
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Wake
@@ -87,12 +92,19 @@ DOORS = (
     respond.router,
     track.router,
     product.router,
+    outcome.router,
+    own_duplicates.router,
     queues.router,
     actions.router,
+    duplicates.router,
     retention.router,
     messages.router,
+    batches.router,
     status_pages.router,
     sign_in.router,
+    account.router,
+    set_up.router,
+    with_provider.router,
     audit_log.router,
     token_door.router,
     keys_door.router,
@@ -120,7 +132,7 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
         lifespan=_lifespan,
     )
     _furnish(app, configuration, wake or wake_of(configuration))
-    install(app, BodyLimit(configuration.body_limit_bytes), lanes=_lanes())
+    install(app, BodyLimit(configuration.body_limit_bytes), {batches.PATH: batches.UPLOAD}, lanes=_lanes())
     for door in DOORS:
         app.include_router(door)
     require_declarations(app, OPEN_PATHS)
@@ -150,16 +162,21 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.log_key = str(Signer.of(keys, configuration.log_origin).key)
     app.state.wake = wake
     app.state.directory = DirectoryCache()
+    app.state.desk = Desk(database, keys, app.state.directory)
     app.state.matrix = MatrixCache()
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
     app.state.presence = Presence()
+    app.state.press = Press()
     app.state.broker = broker = _broker(configuration)
     helpful = {} if broker is None else {"broker": _broker_probe(broker)}
     needed = {"database": _database_probe(database), "keys": _keys_probe(database)}
     app.state.readiness = Readiness(needed, helpful)
     app.state.attempts = Attempts()
     app.state.token_attempts = Attempts(limit=60)
+    app.state.departures = Attempts(limit=30)
+    app.state.passwords = Passwords()
+    app.state.provider = Provider(configuration) if configuration.oidc_issuer else None
     app.state.stopping = asyncio.Event()
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
     app.state.versions = Versions()

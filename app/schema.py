@@ -1,15 +1,19 @@
 """Every table of the broker, so that `Base.metadata` is whole. Migrations and tests import this."""
 
 from app.access import models as access_models
+from app.access.accounts import models as account_models
 from app.audit import models as audit_models
 from app.crypto import models as crypto_models
 from app.db import Base
 from app.parties import channels as channels_models
 from app.parties import models as parties_models
 from app.referrals import circuits as circuits_models
+from app.referrals import duplicates as duplicates_models
 from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
+from app.referrals import outcomes as outcomes_models
+from app.referrals.batches import models as batches_models
 from app.reporting import counters
 from app.retention import models as retention_models
 from app.routing import models as routing_models
@@ -19,14 +23,18 @@ metadata = Base.metadata
 
 __all__ = [
     "access_models",
+    "account_models",
     "audit_models",
+    "batches_models",
     "channels_models",
     "circuits_models",
     "counters",
     "crypto_models",
+    "duplicates_models",
     "fan_out_tries_models",
     "heartbeat_models",
     "metadata",
+    "outcomes_models",
     "parties_models",
     "referrals_models",
     "retention_models",

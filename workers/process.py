@@ -13,6 +13,7 @@ import uvloop
 from app.crypto.keys import Keys
 from app.db import AS_WORKER, Database, is_away
 from app.referrals import delivery, fan_out
+from app.referrals.batches import accept as batches
 from app.referrals.heartbeat import Beating, beat
 from app.settings import Settings
 from workers.channels import Channels
@@ -72,7 +73,11 @@ class Process:
         """Look whether anything is due, and if so move it, as a wake-up would have it done."""
         async with self._database.transaction(AS_WORKER) as connection:
             agencies = (await self._channels.get(connection)).keys()
-            due = await fan_out.is_waiting(connection) or await delivery.is_due(connection, agencies)
+            due = (
+                await fan_out.is_waiting(connection)
+                or await batches.is_waiting(connection)
+                or await delivery.is_due(connection, agencies)
+            )
             if not due and time.monotonic() - self._beaten_at >= _BEAT_SECONDS:
                 # To have looked, and found nothing, is work completed.
                 await beat(connection, Beating.WORKER)

@@ -1,6 +1,6 @@
-"""The pump: fans out and delivers whatever is due, many at a time, until nothing is or its time is up.
+"""The pump: fans out, accepts batches and delivers whatever is due, many at a time, until nothing is or time is up.
 
-It goes on claiming while other calls are in flight, so a slow agency fills only its own slots. Both stages run here, so
+It goes on claiming while other calls are in flight, so a slow agency fills only its own slots. All stages run here, so
 that slow agencies cannot keep accepted referrals from being fanned out.
 """
 
@@ -12,6 +12,7 @@ from app.crypto.keys import Keys
 from app.db import AS_WORKER, Database, is_away
 from app.referrals import circuits as paused
 from app.referrals import lifecycle, notices
+from app.referrals.batches.accept import accept_slice
 from app.referrals.fan_out import FanOut, is_waiting
 from app.referrals.lifecycle import HandOver, Slot
 from app.referrals.notices import Room
@@ -54,6 +55,7 @@ class Pump:
         self._fan_out = FanOut()
         self._recording = Recording(database, self._reach.forget)
         self._notices_from = 0.0
+        self._batches_from = 0.0
         self._claims_full = False
         self._adapters: Mapping[str, Adapter] | None = None
         self.circuits = Circuits()
@@ -122,7 +124,8 @@ class Pump:
     async def _take_on(self, calls: InFlight) -> int:
         """Fan out and claim. While the database is away nothing is taken on, and what is in flight goes on."""
         try:
-            return await self._fan_out_some() + await self._start_some(calls)
+            moved = await self._fan_out_some() + await self._accept_some()
+            return moved + await self._start_some(calls)
         except Exception as error:
             if not calls or not is_away(error):
                 raise
@@ -136,6 +139,16 @@ class Pump:
         moved = await self._fan_out.run(self._database, WORKER, self._adapters.keys(), most)
         if moved:
             self._notices_from = 0.0
+        return moved
+
+    async def _accept_some(self) -> int:
+        """Accept a slice of a batch, after what was accepted before has been fanned out as far as one turn goes."""
+        now = asyncio.get_running_loop().time()
+        if now < self._batches_from:
+            return 0
+        moved = await accept_slice(self._database, WORKER)
+        if not moved:
+            self._batches_from = now + _LOOK_SECONDS
         return moved
 
     async def _start_some(self, calls: InFlight) -> int:

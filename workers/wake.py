@@ -43,7 +43,7 @@ class CeleryWake:
         """Whether the last wake-up could not be sent."""
 
     def work(self) -> None:
-        """Referrals wait for their dispatches, or dispatches for an adapter."""
+        """Referrals wait for their dispatches, rows of a batch to be accepted, or dispatches for an adapter."""
         if self._wanted:
             return
         with self._changed:

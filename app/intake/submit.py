@@ -32,6 +32,7 @@ from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
 from app.referrals import queries
 from app.referrals.accept import Receipt, Submission, earlier
+from app.referrals.addressees import unknown_addressees
 from app.referrals.backlog import Cause
 from app.referrals.codes import rank
 from app.referrals.deadlines import due_at
@@ -151,11 +152,7 @@ async def _directory(request: Request) -> Directory:
 
 def _check_addressees(body: SubmittedReferral, principal: Principal, directory: Directory) -> None:
     """Every addressee is a party that receives referrals, and not the originator itself."""
-    errors = []
-    for index, code in enumerate(body.addressees or ()):
-        party = directory.get(code)
-        if party is None or not party.receives or code == principal.party:
-            errors.append({"pointer": f"/addressees/{index}", "detail": "Name another body that receives referrals."})
+    errors = unknown_addressees(body.addressees, principal.party, directory)
     if errors:
         raise Problem(UNKNOWN_ADDRESSEE, errors=errors)
 

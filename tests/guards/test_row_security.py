@@ -3,6 +3,7 @@
 # ruff: noqa: S608  names of tables and columns cannot be parameters; none comes from outside
 
 import ast
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from app.runtime.wall import complaints
 from app.schema import metadata
 from app.settings import Settings
 from tests.acts import QUESTION, inbox, rows, submitted
-from tests.conftest import HIT, PASSWORD, Cast, Workers, _administer, signed_in
+from tests.conftest import HIT, PASSWORD, Cast, Workers, _administer, referral, signed_in
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "database-roles.md"
@@ -34,6 +35,7 @@ BY_GRANT_ALONE: Mapping[str, str] = {
         "reference data, published with the broker",
     ),
     **dict.fromkeys(["api_key", "session", "revoked_token"], "the gateway's look-up of who asks, before it is known"),
+    **dict.fromkeys(["recovery_code", "sign_in_step", "sign_in_failure"], "the gateway's own, of people signing in"),
     **dict.fromkeys(["push_endpoint", "email_mailbox", "notice_count"], "read by workers; of no referral"),
     **dict.fromkeys(["agency_seen", "circuit", "heartbeat", "ring_key"], "signs of life and proofs; of no referral"),
     **dict.fromkeys(
@@ -81,6 +83,21 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.NATIONAL: "true",
     },
     "subject_index": {Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)"},
+    "referral_outcome": {
+        Role.ORIGINATOR: "originator = :party",
+        Role.COORDINATOR: "region = :party",
+        Role.NATIONAL: "true",
+    },
+    "useful_answer": {
+        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
+        Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party)",
+        Role.NATIONAL: "true",
+    },
+    "duplicate": {
+        Role.COORDINATOR: "earlier IN (SELECT id FROM referral WHERE region = :party)"
+        " OR later IN (SELECT id FROM referral WHERE region = :party)",
+        Role.NATIONAL: "true",
+    },
     "alert": {
         Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
         Role.AGENCY: "agency = :party",
@@ -96,9 +113,17 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.NATIONAL: "operation <> 'consultation' AND referral_id IS NOT NULL",
         Role.AUDITOR: "true",
     },
+    "batch": {Role.ORIGINATOR: "party = :party"},
+    "batch_row": {Role.ORIGINATOR: "batch_id IN (SELECT id FROM batch WHERE party = :party)"},
+    "batch_error": {Role.ORIGINATOR: "batch_id IN (SELECT id FROM batch WHERE party = :party)"},
     "fan_out_try": OVERSEEN,
     "retention": OVERSEEN,
     "legal_hold": OVERSEEN,
+    "account": {
+        **dict.fromkeys((Role.ORIGINATOR, Role.AGENCY, Role.COORDINATOR, Role.NATIONAL), "party = :party"),
+        Role.AUDITOR: "true",
+        Role.ADMINISTRATOR: "true",
+    },
 }
 """What each role's party sees of each table, in words of their own: everybody else sees nothing."""
 
@@ -151,6 +176,11 @@ _DATED = """
     INSERT INTO retention (referral_id, mopi_group, release, closed_at, review_on)
     SELECT id, 1, 1, updated_at, current_date FROM referral
 """
+_PEOPLE = """
+    INSERT INTO account (id, party, username, name, roles)
+    SELECT gen_random_uuid(), code, lower(code) || '@x.example', 'X', '{}' FROM party
+     WHERE code IN ('SWP', 'HMRC', 'TARIAN', 'GAIN')
+"""
 _ON_HOLD = """
     INSERT INTO legal_hold (referral_id, party, set_by, sealed_reason) SELECT id, region, 'x', '' FROM referral
 """
@@ -164,9 +194,14 @@ async def house(configuration: Settings) -> Any:
     await opened.close()
 
 
+_BATCHES = "/v1/referral-batches"
+
+
 @pytest.fixture
 async def busy(cast: Cast, workers: Workers, database: Database) -> None:
-    """Two forces of two regions, two agencies, an answer, a second one as evidence, a question and its answer."""
+    """Two forces of two regions with one subject, two agencies, an answer and a second one as evidence, a question and
+    its answer, and an outcome.
+    """
     for force, agencies in (("SWP", ["HMRC", "EA"]), ("MPS", ["HMRC"])):
         client = await cast.play(force)
         made = await submitted(client, {"Idempotency-Key": f"of-{force}"}, addressees=agencies)
@@ -184,11 +219,19 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
     [item] = await inbox(ea)
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json={"outcome": "no_hit"})).status_code == 409
+    for force in ("SWP", "MPS"):
+        client, body = await cast.play(force), json.dumps(referral()).encode() + b"\n{}"
+        batch = await client.post(_BATCHES, content=body, headers={"Content-Type": "application/x-ndjson"})
+        assert batch.status_code == 202, batch.text
+    [owner] = await rows(database, "SELECT referral_id AS id FROM dispatch WHERE id = :id", id=item["id"])
+    outcome = {"acted_on": "2026-11-20", "arrests": 2, "summary": "Two.", "useful": [item["id"]]}
+    swp = await cast.play("SWP")
+    assert (await swp.post(f"/v1/referrals/{owner['id']}/outcome", json=outcome)).status_code == 200
     async with database.transaction() as connection:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")
         )
-        for statement in (_DATED, _ON_HOLD):
+        for statement in (_DATED, _ON_HOLD, _PEOPLE):
             await connection.execute(text(statement))
 
 
@@ -207,7 +250,7 @@ async def test_who_selects_everything_gets_its_own_rows_only(
                 wanted = await expected(owner, table, names, role, party) if names else []
             assert found == wanted, (table, party)
             seen += len(found)
-    assert bool(seen) == (role is not Role.ADMINISTRATOR)
+    assert seen
 
 
 async def _columns(house: Database, behalf: Behalf, table: str) -> str:
@@ -363,9 +406,11 @@ async def test_a_worker_cannot_act_for_a_party(database_url: str, configuration:
         async with database.transaction(AS_WORKER) as connection:
             await connection.execute(text("SELECT FROM referral"))
         with pytest.raises(DBAPIError) as refusal:
-            async with database.transaction(behalf_of(Role.NATIONAL, ["GAIN"])):
-                pass
+            async with database.transaction(behalf_of(Role.NATIONAL, ["GAIN"])) as connection:
+                await connection.execute(text("SELECT 1"))
         assert refused(refusal.value)
+        async with database.transaction(AS_WORKER) as connection:
+            await connection.execute(text("SELECT FROM referral"))
     finally:
         await database.close()
 
