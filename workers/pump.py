@@ -94,7 +94,6 @@ class Pump:
         """
         if calls.is_ahead:
             await asyncio.sleep(_TOGETHER_SECONDS)
-            return
         end = asyncio.get_running_loop().time() + _LOOK_SECONDS
         while asyncio.get_running_loop().time() < end and not await calls.wait(_GLANCE_SECONDS):
             if await self._referrals_wait():
