@@ -12,7 +12,7 @@ from alembic import op
 # ruff: noqa: S608  the statements are made of constants of this file
 
 revision: str = "0012"
-down_revision: str | None = "0013"
+down_revision: str | None = "0011"
 branch_labels: str | None = None
 depends_on: str | None = None
 
