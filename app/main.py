@@ -35,7 +35,7 @@ from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, queues, retention, sign_in
+from app.status import actions, deed_pages, queues, referral_page, retention, sign_in
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Wake
@@ -92,6 +92,8 @@ DOORS = (
     retention.router,
     messages.router,
     status_pages.router,
+    referral_page.router,
+    deed_pages.router,
     sign_in.router,
     audit_log.router,
     token_door.router,
