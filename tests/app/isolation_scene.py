@@ -119,9 +119,32 @@ def _reason(_: Target) -> Document:
     return {"reason": "Not to go on."}
 
 
+def _deed(id: str, prepared: str = "", **form: str) -> tuple[Ask, Ask]:
+    """The page before a deed, and the deed."""
+    asked = Ask(id, page=True, prepared=prepared)
+    return asked, Ask(id, page=True, prepared=prepared, form=lambda _: form, status=303)
+
+
+_DEEDS: Mapping[str, tuple[Ask, Ask]] = {
+    "/dispatches/{id}/cancel": _deed("dispatch", reason="Not to go on."),
+    "/dispatches/{id}/chase": _deed("dispatch"),
+    "/dispatches/{id}/extend": _deed("dispatch", **{"until-day": "1", "until-month": "7", "until-year": "2190"}),
+    "/dispatches/{id}/redeliver": _deed("dispatch", "dispatch cancelled"),
+    "/dispatches/{id}/release": _deed("held"),
+    "/referrals/{id}/addressees": _deed("referral", agencies="DWP"),
+    "/referrals/{id}/hold": _deed("referral", reason="Wait."),
+    "/referrals/{id}/reject": _deed("referral", reason="Not to go on."),
+    "/referrals/{id}/release": _deed("referral", "held"),
+    "/referrals/{id}/reopen": _deed("referral", "completed", agencies="DWP"),
+}
+
+
 REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
+    ("GET", "/referrals/{id}"): Ask("referral", page=True),
+    **{("GET", path): asked for path, (asked, _) in _DEEDS.items()},
+    **{("POST", path): done for path, (_, done) in _DEEDS.items()},
     ("GET", "/sign-in"): Ask(),
     ("POST", "/sign-in"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),
     ("POST", "/sign-out"): Ask(page=True, form=lambda _: {}, status=303),
@@ -210,8 +233,10 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/hold", reason="Wait.")
         elif ask.prepared == "legal hold":
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
-        elif ask.prepared == "dispatch cancelled":
+        elif ask.prepared in ("dispatch cancelled", "completed"):
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
+            if ask.prepared == "completed":
+                await self._done(f"/v1/dispatches/{found.held}/cancel", reason="Not to go on.")
         return found
 
     def everything(self, north: bool) -> list[Target]:
