@@ -35,7 +35,18 @@ from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, deed_pages, queues, referral_page, retention, sign_in
+from app.status import (
+    actions,
+    chase_pages,
+    cover_pages,
+    deed_pages,
+    export,
+    handover_pages,
+    queues,
+    referral_page,
+    retention,
+    sign_in,
+)
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Wake
@@ -94,6 +105,10 @@ DOORS = (
     status_pages.router,
     referral_page.router,
     deed_pages.router,
+    chase_pages.router,
+    export.router,
+    handover_pages.router,
+    cover_pages.router,
     sign_in.router,
     audit_log.router,
     token_door.router,
@@ -163,7 +178,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.attempts = Attempts()
     app.state.token_attempts = Attempts(limit=60)
     app.state.stopping = asyncio.Event()
-    app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
+    app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping, app.state.gate.covers)
     app.state.versions = Versions()
     app.state.waits = Waits(database, app.state.versions, app.state.stopping, configuration.database_pool)
 

@@ -1,5 +1,6 @@
 """Every table of the broker, so that `Base.metadata` is whole. Migrations and tests import this."""
 
+from app.access import covers
 from app.access import models as access_models
 from app.audit import models as audit_models
 from app.crypto import models as crypto_models
@@ -10,7 +11,7 @@ from app.referrals import circuits as circuits_models
 from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
-from app.reporting import counters
+from app.reporting import counters, handover
 from app.retention import models as retention_models
 from app.routing import models as routing_models
 
@@ -23,8 +24,10 @@ __all__ = [
     "channels_models",
     "circuits_models",
     "counters",
+    "covers",
     "crypto_models",
     "fan_out_tries_models",
+    "handover",
     "heartbeat_models",
     "metadata",
     "parties_models",

@@ -14,7 +14,8 @@ from app.errors import ROLE_NOT_ALLOWED, Problem
 class Principal:
     """A party acting in a role. `credential` is its key's id, which the log names; `token` its token's, if any.
 
-    `purpose` is why it reads, where the request states it.
+    `purpose` is why it reads, where the request states it. `covers` are the regions that a co-ordinator stands in for
+    now, beside its own (app/access/covers.py).
     """
 
     party: str
@@ -23,6 +24,12 @@ class Principal:
     request_id: str | None = None
     token: str | None = None
     purpose: StatedPurpose | None = None
+    covers: tuple[str, ...] = ()
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """Its own party, and those it covers."""
+        return (self.party, *self.covers)
 
     @property
     def actor(self) -> Actor:
@@ -32,7 +39,7 @@ class Principal:
     @property
     def behalf(self) -> Behalf:
         """The principal as the database knows it."""
-        return behalf_of(self.role, [self.party])
+        return behalf_of(self.role, self.parties)
 
     def relation(self, action: Action) -> Relation:
         """The relation that `action` demands of a row. Raises `Problem` (403) where the role may not do it."""

@@ -61,7 +61,14 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
     if credential.networks or credential.certificate is not None:
         gate.check_place(request, credential)
     gate.count(request, credential)
-    principal = Principal(credential.party, credential.role, credential.id, request_id.get(), credential.token)
+    principal = Principal(
+        credential.party,
+        credential.role,
+        credential.id,
+        request_id.get(),
+        credential.token,
+        covers=gate.covers.of(credential.party, credential.role),
+    )
     principal.relation(action)
     if credential.scope is not None and action not in credential.scope:
         raise Problem(OUTSIDE_SCOPE)

@@ -40,7 +40,8 @@ def visible(principal: Principal, action: Action) -> ColumnElement[bool]:
         case Relation.OWN:
             return Referral.originator == principal.party
         case Relation.REGION:
-            return Referral.region == principal.party
+            # One region alone keeps the order of the index.
+            return Referral.region.in_(principal.parties) if principal.covers else Referral.region == principal.party
         case Relation.ALL:
             return true()
         case Relation.ADDRESSED:

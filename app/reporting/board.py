@@ -1,6 +1,6 @@
 """What a co-ordinator's page shows: the queues, what is held, the referrals in progress, and whether the parts work.
 
-Set-based: eight queries however much there is. Nothing of what was submitted is read: the page names no subject.
+Set-based: a dozen queries however much there is. Nothing of what was submitted is read: the page names no subject.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,11 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
-from app.db import Connection
+from app.db import Behalf, Connection
 from app.referrals.codes import priority_of
 from app.referrals.heartbeat import Beating, silent_seconds
 from app.referrals.states import CLOCK_RUNS
+from app.reporting.needs import MOST_SHOWN, SHOWN, Needs, Scope, needs
 from app.reporting.queues import observed
 from app.reporting.trouble import NO_TROUBLE, Trouble, trouble
 
@@ -24,10 +25,16 @@ HELD_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What part of it: the referrals of a region, or (None) of all; those older than the id `after`, if given."""
+    """What part of it: the referrals of a region, or (None) of all; those older than the id `after`, if given.
+
+    `scope` is what of the cases that need somebody, and `behalf` on whose behalf all of it is read, where that is not
+    the region's own; the region itself where not given.
+    """
 
     region: str | None
     after: UUID | None = None
+    scope: Scope | None = None
+    behalf: Behalf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Board:
     up to `HELD_SHOWN` + 1 held referrals, oldest first; `referrals` up to `PAGE_SIZE` in progress, newest first, each
     with its `dispatches`; `following` is the id after which the next page begins. `silent` has the seconds
     since each part last completed work, None where it never did. `trouble` is what fails on the way to the agencies.
+    `needs` are the cases of the view's scope, by group.
     """
 
     at: datetime
@@ -48,6 +56,7 @@ class Board:
     following: UUID | None
     silent: Mapping[Beating, float | None]
     trouble: Trouble = NO_TROUBLE
+    needs: Sequence[Needs] = ()
 
 
 def _of_referrals(condition: str, order: str) -> TextClause:
@@ -102,6 +111,7 @@ async def board(connection: Connection, view: View) -> Board:
         following=shown[-1]["id"] if len(rows) > PAGE_SIZE else None,
         silent=await silent_seconds(connection),
         trouble=await trouble(connection, view.region),
+        needs=await needs(connection, view.scope, MOST_SHOWN if view.scope.group else SHOWN) if view.scope else (),
     )
 
 
