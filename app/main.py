@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app import logs, metrics
-from app.access import token_door
+from app.access import account, set_up, sign_in, token_door, with_provider
+from app.access.accounts.passwords import Passwords
+from app.access.accounts.provider import Provider
 from app.access.attempts import Attempts
 from app.access.gate import Gate
 from app.access.openapi import describe_access
@@ -42,10 +44,11 @@ from app.status import (
     deed_pages,
     export,
     handover_pages,
+    queue_pages,
     queues,
     referral_page,
     retention,
-    sign_in,
+    search_page,
 )
 from app.status import pages as status_pages
 from app.status.live import Live
@@ -105,11 +108,16 @@ DOORS = (
     status_pages.router,
     referral_page.router,
     deed_pages.router,
+    queue_pages.router,
     chase_pages.router,
+    search_page.router,
     export.router,
     handover_pages.router,
     cover_pages.router,
     sign_in.router,
+    account.router,
+    set_up.router,
+    with_provider.router,
     audit_log.router,
     token_door.router,
     keys_door.router,
@@ -177,6 +185,9 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.readiness = Readiness(needed, helpful)
     app.state.attempts = Attempts()
     app.state.token_attempts = Attempts(limit=60)
+    app.state.departures = Attempts(limit=30)
+    app.state.passwords = Passwords()
+    app.state.provider = Provider(configuration) if configuration.oidc_issuer else None
     app.state.stopping = asyncio.Event()
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping, app.state.gate.covers)
     app.state.versions = Versions()

@@ -2,6 +2,7 @@
 
 from app.access import covers
 from app.access import models as access_models
+from app.access.accounts import models as account_models
 from app.audit import models as audit_models
 from app.crypto import models as crypto_models
 from app.db import Base
@@ -20,6 +21,7 @@ metadata = Base.metadata
 
 __all__ = [
     "access_models",
+    "account_models",
     "audit_models",
     "channels_models",
     "circuits_models",

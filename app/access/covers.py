@@ -63,7 +63,7 @@ _STANDING = text(f"""
 
 _LISTED = text(f"""
     SELECT id, region, by_region, starts_on, ends_on, granted_party, starts_on > {_TODAY} AS is_to_come FROM cover
-     WHERE ended_at IS NULL AND ends_on >= {_TODAY} ORDER BY starts_on, id
+     WHERE ended_at IS NULL AND ends_on >= {_TODAY} ORDER BY starts_on, id LIMIT 50
 """)
 
 _GRANT = text("""
@@ -122,7 +122,7 @@ class Covers:
 
 
 async def listed(connection: Connection) -> Sequence[Mapping[str, Any]]:
-    """The covers that stand or are to come, of the regions that the caller acts for, or by them."""
+    """The first 50 covers that stand or are to come, of the regions that the caller acts for, or by them."""
     return [dict(row._mapping) for row in await connection.execute(_LISTED)]
 
 

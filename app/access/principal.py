@@ -12,10 +12,11 @@ from app.errors import ROLE_NOT_ALLOWED, Problem
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A party acting in a role. `credential` is its key's id, which the log names; `token` its token's, if any.
+    """A party acting in a role. `credential` is its key's or account's id, which the log names; `token` its token's.
 
-    `purpose` is why it reads, where the request states it. `covers` are the regions that a co-ordinator stands in for
-    now, beside its own (app/access/covers.py).
+    `purpose` is why it reads, where the request states it. `person` is the name of whoever is signed in with an
+    account: for pages, never for the log. `covers` are the regions that a co-ordinator stands in for now, beside its
+    own (app/access/covers.py).
     """
 
     party: str
@@ -24,6 +25,7 @@ class Principal:
     request_id: str | None = None
     token: str | None = None
     purpose: StatedPurpose | None = None
+    person: str | None = None
     covers: tuple[str, ...] = ()
 
     @property

@@ -33,7 +33,10 @@ class HandoverNote(Base):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A note: its text, which party's co-ordinator wrote it under which credential, and when."""
+    """A note: its text, of which party's co-ordinator, and when.
+
+    `written_by` is the writer's name, where the reader may know that; else the id of the account or key.
+    """
 
     text: str
     written_party: str
@@ -42,9 +45,10 @@ class Note:
 
 
 _READ = text("""
-    SELECT note.id, note.content, note.written_party, note.written_by, note.written_at, data_key.ring_key,
-           data_key.wrapped
+    SELECT note.id, note.content, note.written_party, coalesce(account.name, note.written_by) AS written_by,
+           note.written_at, data_key.ring_key, data_key.wrapped
       FROM handover_note AS note JOIN data_key ON data_key.referral_id = note.id
+      LEFT JOIN account ON CAST(account.id AS text) = note.written_by
      WHERE note.party = :party
 """)
 

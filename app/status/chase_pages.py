@@ -48,7 +48,7 @@ _LOCKED = text(f"{_OVERDUE.text} FOR NO KEY UPDATE")
 
 
 @router.get("/queues/{agency}/chase", response_class=Response)
-@permit(Action.COORDINATE)
+@permit(Action.SEE_STATUS_PAGE)
 async def ask(
     agency: str, request: Request, principal: CurrentPrincipal, connection: Transaction, region: Region = ""
 ) -> Response:

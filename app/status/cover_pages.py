@@ -36,7 +36,7 @@ def in_words(cover: Mapping[str, Any]) -> str:
 
 
 @router.get("/cover", response_class=Response)
-@permit(Action.COORDINATE)
+@permit(Action.SEE_STATUS_PAGE)
 async def cover_page(request: Request, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """What stands, and the form for another."""
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "covers.read")])
@@ -70,7 +70,7 @@ async def grant(
 
 
 @router.get("/cover/{id}/end", response_class=Response)
-@permit(Action.COORDINATE)
+@permit(Action.SEE_STATUS_PAGE)
 async def ask(id: UUID, request: Request, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """Ask before it ends."""
     cover = next((one for one in await listed(connection) if one["id"] == id and _is_own(principal, one)), None)

@@ -33,7 +33,7 @@ def _offer(deed: Deed, place: str) -> None:
         return referral, dispatch
 
     @router.get(address, response_class=Response)
-    @permit(Action.COORDINATE)
+    @permit(Action.SEE_STATUS_PAGE)
     async def ask(id: UUID, request: Request, act: Acting) -> Response:
         referral, dispatch = await matter(act, id)
         if not deed.possible(referral, dispatch):

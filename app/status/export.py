@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fastapi import APIRouter, Response
 from sqlalchemy import func
 
-from app.access.pages import PageRoute
+from app.access.pages import PageRoute, step_up
 from app.access.policy import Action
 from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
@@ -25,6 +25,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @router.get("/needs.csv", response_class=Response)
 @permit(Action.SEE_STATUS_PAGE)
+@step_up
 async def export(principal: CurrentPrincipal, connection: Transaction, filters: HomeFilters) -> Response:
     """At most `MOST_EXPORTED` cases of each group. Names nobody: references, codes and times."""
     found = await needs(connection, filters.scope, MOST_EXPORTED)

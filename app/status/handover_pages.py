@@ -24,7 +24,7 @@ Region = Annotated[str, Query(max_length=32)]
 
 
 @router.get("/handover", response_class=Response)
-@permit(Action.COORDINATE)
+@permit(Action.SEE_STATUS_PAGE)
 async def handover_page(
     request: Request, principal: CurrentPrincipal, connection: Transaction, region: Region = ""
 ) -> Response:

@@ -41,7 +41,7 @@ class Painter:
         """
         contexts: dict[str, tuple[str, dict[str, Any]]] = {
             "concerns": ("concerns.html", {"concerns": concerns(board, running)}),
-            "system": ("system.html", {"system": _system(board, running.broker_ok)}),
+            "system": ("system.html", {"system": system_words(board.silent, running.broker_ok)}),
             "queue-total": ("queue_total.html", {"total": _total(board.queues)}),
             "referrals": ("referrals.html", _list(self._view, board)),
             "counts": ("counts.html", {"counts": counted_needs(board.needs)}),
@@ -151,10 +151,10 @@ def _when(dispatch: Mapping[str, Any], now: datetime) -> str:
     return ago(closed, now) if closed else away(dispatch["due_at"], now)
 
 
-def _system(board: Board, broker_ok: bool | None) -> list[tuple[bool, str]]:
-    """Of each part, whether it works, and that in a sentence."""
+def system_words(silent: Mapping[Beating, float | None], broker_ok: bool | None) -> list[tuple[bool, str]]:
+    """Of each part, whether it works, and that in a sentence; the broker only where the system has one."""
     told = [
-        (is_healthy(board.silent[part]), f"{does} {_silence(board.silent[part])}.")
+        (is_healthy(silent[part]), f"{does} {_silence(silent[part])}.")
         for part, does in (
             (Beating.WORKER, "Workers last finished work"),
             (Beating.SCHEDULER, "Scheduler last looked for work"),

@@ -9,7 +9,7 @@ from alembic import op
 from migrations.wall import ALL, Grants, Policies, grant, of_referral, of_region, ours, protect
 
 revision: str = "0016"
-down_revision: str | None = "0011"
+down_revision: str | None = "0015"
 branch_labels: str | None = None
 depends_on: str | None = None
 

@@ -9,11 +9,14 @@ from uuid import UUID, uuid4
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from app.access import keys as api_keys
+from app.access.forms import HEADER as FORM_TOKEN
+from app.access.forms import token_of_session
 from app.access.keys import Credential
 from app.access.policy import Relation, Role
-from app.access.sessions import open_session
+from app.access.sessions import open_session, session_id
 from app.crypto.keys import Keys
 from app.db import Database
 from tests.acts import Document, rows
@@ -52,6 +55,7 @@ _REACHED: Mapping[Relation, frozenset[Position]] = {
     Relation.ADDRESSED: frozenset({Position.ADDRESSED, Position.PARTNER}),
     Relation.REGION: frozenset({Position.OWNER, Position.COLLEAGUE}),
     Relation.ALL: frozenset(Position),
+    Relation.SELF: frozenset(Position),
 }
 
 
@@ -81,18 +85,19 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one that is held, and a key: ids as text."""
+    """A referral, its dispatch (the addressee's item), one that is held, a key, a cover of its region: ids as text."""
 
     referral: str
     reference: str
     dispatch: str
     held: str
     key: str
+    cover: str
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12)
+    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,23 @@ class Ask:
     counts: bool = False
     page: bool = False
     status: int = 0
+
+
+_SEARCHED = {
+    "family_name": "Quill",
+    "given_names": "Rhys Alun",
+    "born-day": "7",
+    "born-month": "3",
+    "born-year": "1984",
+    "purpose": "coordination",
+}
+"""The subject of every target."""
+
+# By a region that nobody plays: what it covers shows in no cell.
+_COVER = text("""
+    INSERT INTO cover (region, by_region, starts_on, ends_on, granted_party, granted_by)
+    VALUES (:region, 'SEROCU', current_date, current_date + 1, :region, 'scene') RETURNING id
+""")
 
 
 def _reason(_: Target) -> Document:
@@ -142,11 +164,51 @@ _DEEDS: Mapping[str, tuple[Ask, Ask]] = {
 REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
+    ("GET", "/cover"): Ask(page=True),
+    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from": "never"}, status=422),
+    ("GET", "/cover/{id}/end"): Ask("cover", page=True),
+    ("POST", "/cover/{id}/end"): Ask("cover", page=True, form=lambda _: {}, status=303),
+    ("GET", "/handover"): Ask(page=True),
+    ("POST", "/handover"): Ask(page=True, form=lambda _: {"words": "Chase them."}, status=303),
+    ("GET", "/needs.csv"): Ask(page=True),
+    ("GET", "/queues"): Ask(page=True),
+    ("GET", "/queues/{agency}"): Ask(page=True),
+    ("GET", "/queues/{agency}/chase"): Ask(page=True),
+    ("POST", "/queues/{agency}/chase"): Ask(page=True, form=lambda _: {}, status=303),
     ("GET", "/referrals/{id}"): Ask("referral", page=True),
+    ("GET", "/search"): Ask(page=True),
+    ("POST", "/search"): Ask(page=True, form=lambda _: _SEARCHED, shows="reference"),
     **{("GET", path): asked for path, (asked, _) in _DEEDS.items()},
     **{("POST", path): done for path, (_, done) in _DEEDS.items()},
+    # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
+    ("GET", "/account"): Ask(page=True),
+    ("GET", "/account/confirm"): Ask(page=True),
+    ("POST", "/account/confirm"): Ask(page=True, form=lambda _: {}, status=422),
+    **{
+        (method, f"/account/{part}"): Ask(page=True, form=(lambda _: {}) if method == "POST" else None, status=303)
+        for part in ("password", "authenticator", "recovery-codes")
+        for method in ("GET", "POST")
+    },
+    ("GET", "/account/confirm/provider"): Ask(page=True, status=303),
+    ("POST", "/account/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
+    ("POST", "/account/sign-out-everywhere"): Ask(page=True, form=lambda _: {}, status=303),
+    # These end the session that the browser has.
     ("GET", "/sign-in"): Ask(),
     ("POST", "/sign-in"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),
+    ("GET", "/sign-in/key"): Ask(),
+    # Of a sign-in that nobody has begun, the rest leads to its beginning.
+    ("GET", "/sign-in/code"): Ask(page=True, status=303),
+    ("POST", "/sign-in/code"): Ask(page=True, form=lambda _: {"code": "123456"}, status=303),
+    ("GET", "/sign-in/role"): Ask(page=True, status=303),
+    ("POST", "/sign-in/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
+    ("GET", "/sign-in/set-up"): Ask(),
+    ("POST", "/sign-in/set-up"): Ask(page=True, form=lambda caller: {"username": str(caller), "code": "X"}, status=401),
+    ("GET", "/sign-in/set-up/password"): Ask(page=True, status=303),
+    ("POST", "/sign-in/set-up/password"): Ask(page=True, form=lambda _: {"password": "X"}, status=303),
+    ("GET", "/sign-in/set-up/authenticator"): Ask(page=True, status=303),
+    ("POST", "/sign-in/set-up/authenticator"): Ask(page=True, form=lambda _: {"code": "123456"}, status=303),
+    ("GET", "/sign-in/provider"): Ask(page=True, status=404),
+    ("GET", "/sign-in/provider/answer"): Ask(page=True, status=401),
     ("POST", "/sign-out"): Ask(page=True, form=lambda _: {}, status=303),
     ("GET", "/metrics"): Ask(),
     ("GET", "/.well-known/jwks.json"): Ask(),
@@ -259,7 +321,8 @@ class Scene:
             assert parsed is not None
             cookie = await open_session(connection, KEYS, Credential(parsed[0], party, role))
         headers = {"Authorization": f"Bearer {key}"}
-        browser = {"Origin": BASE, "Cookie": f"gain={cookie}"}
+        token = token_of_session(KEYS, session_id(KEYS, cookie))
+        browser = {"Origin": BASE, "Cookie": f"gain={cookie}", FORM_TOKEN: token}
         return Caller(role, position, party, key, self._client(address, headers), self._client(address, browser))
 
     def _client(self, address: str, headers: Mapping[str, str]) -> httpx.AsyncClient:
@@ -281,8 +344,9 @@ class Scene:
         found: dict[str, UUID] = {one["agency"]: one["id"] for one in await rows(self._database, query, id=row["id"])}
         async with self._database.transaction() as connection:
             key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
+            cover = await connection.scalar(_COVER, {"region": "TITAN" if addressed == NORTH_ADDRESSED else "TARIAN"})
         assert key is not None
-        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0])
+        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0], str(cover))
 
     async def _done(self, path: str, **body: str) -> None:
         answer = await self._overseer.post(path, json=body)

@@ -9,7 +9,7 @@ import httpx
 from app.access.policy import Role
 from app.db import Database
 from tests.acts import NO_HIT, change, dispatched, inbox, rows
-from tests.app.test_pages import OWN, signed_in
+from tests.browser import ORIGIN, signed_in
 from tests.conftest import HIT, Cast, Workers, gateway
 
 
@@ -209,7 +209,7 @@ async def test_a_form_of_another_site_does_nothing(cast: Cast, workers: Workers)
     id, _ = await referred(cast, workers, "HMRC")
     browser = await signed_in(cast, "TARIAN")
     answer = await browser.post(
-        f"/referrals/{id}/reject", data={"reason": "x"}, headers={**OWN, "Origin": "http://elsewhere.test"}
+        f"/referrals/{id}/reject", data={"reason": "x"}, headers={**ORIGIN, "Origin": "http://elsewhere.test"}
     )
     assert answer.status_code == 403
     assert (await state(cast, id))["state"] == "in_progress"

@@ -15,7 +15,8 @@ from app.status.export import plain_cell
 from app.web.words import LONDON
 from tests.acts import NO_HIT, change, dispatched, eventually, inbox, rows
 from tests.app.test_desk import sent
-from tests.app.test_pages import signed_in, submitted
+from tests.app.test_pages import submitted
+from tests.browser import signed_in
 from tests.conftest import HIT, Cast, Workers
 
 pytestmark = pytest.mark.timeout(120)
