@@ -28,13 +28,15 @@ from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
-from app.intake import messages, product, submit, track
+from app.intake import duplicates as own_duplicates
+from app.intake import messages, outcome, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
 from app.referrals.backlog import Bounds
 from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
+from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
 from app.status import (
@@ -42,6 +44,8 @@ from app.status import (
     chase_pages,
     cover_pages,
     deed_pages,
+    duplicate_pages,
+    duplicates,
     export,
     handover_pages,
     queue_pages,
@@ -101,13 +105,17 @@ DOORS = (
     respond.router,
     track.router,
     product.router,
+    outcome.router,
+    own_duplicates.router,
     queues.router,
     actions.router,
+    duplicates.router,
     retention.router,
     messages.router,
     status_pages.router,
     referral_page.router,
     deed_pages.router,
+    duplicate_pages.router,
     queue_pages.router,
     chase_pages.router,
     search_page.router,
@@ -179,6 +187,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
     app.state.presence = Presence()
+    app.state.press = Press()
     app.state.broker = broker = _broker(configuration)
     helpful = {} if broker is None else {"broker": _broker_probe(broker)}
     needed = {"database": _database_probe(database), "keys": _keys_probe(database)}

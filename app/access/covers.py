@@ -61,10 +61,12 @@ _STANDING = text(f"""
      GROUP BY by_region
 """)
 
-_LISTED = text(f"""
+_SHOWN = f"""
     SELECT id, region, by_region, starts_on, ends_on, granted_party, starts_on > {_TODAY} AS is_to_come FROM cover
-     WHERE ended_at IS NULL AND ends_on >= {_TODAY} ORDER BY starts_on, id LIMIT 50
-""")
+     WHERE ended_at IS NULL AND ends_on >= {_TODAY}
+"""
+_LISTED = text(f"{_SHOWN} ORDER BY starts_on, id LIMIT 50")
+_ONE = text(f"{_SHOWN} AND id = :id")
 
 _GRANT = text("""
     INSERT INTO cover (region, by_region, starts_on, ends_on, granted_party, granted_by)
@@ -124,6 +126,12 @@ class Covers:
 async def listed(connection: Connection) -> Sequence[Mapping[str, Any]]:
     """The first 50 covers that stand or are to come, of the regions that the caller acts for, or by them."""
     return [dict(row._mapping) for row in await connection.execute(_LISTED)]
+
+
+async def standing(connection: Connection, id: UUID) -> Mapping[str, Any] | None:
+    """One that stands or is to come; None where there is none."""
+    row = (await connection.execute(_ONE, {"id": id})).one_or_none()
+    return None if row is None else dict(row._mapping)
 
 
 async def grant_cover(connection: Connection, actor: Actor, grant: Grant) -> None:

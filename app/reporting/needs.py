@@ -49,10 +49,10 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case. `kind` says more closely what it is: a group's name, `held`, `release`, or the kind of an alert.
+    """One case. `kind` says what it is: a group's name, `held`, `release`, `duplicate`, or the kind of an alert.
 
-    `at` is when it is due, or since when it waits. A held referral has no dispatch and no agency. `because` is the
-    broker's own code for why a referral is held.
+    `at` is when it is due, or since when it waits. `matter` is the id of its dispatch, or of the possible duplicate; a
+    held referral has none, and no agency. `because` is the broker's own code for why a referral is held.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class Case:
     region: str | None
     priority: str
     at: datetime
-    dispatch_id: UUID | None = None
+    matter: UUID | None = None
     agency: str | None = None
     because: str | None = None
 
@@ -94,7 +94,7 @@ _PLACES = """
 def _in_place(kind: str, condition: str, narrowed: str, at: str = "due_at", order: str = "due_at") -> str:
     return f"""
         SELECT '{kind}' AS kind, place.number AS place, found.* FROM place CROSS JOIN LATERAL (
-            SELECT id AS dispatch_id, referral_id, agency, {at} AS at FROM dispatch
+            SELECT id AS matter, referral_id, agency, {at} AS at FROM dispatch
              WHERE coalesce(region, '') = place.region AND {condition}{narrowed}
              ORDER BY {order} LIMIT :most) AS found
     """
@@ -113,7 +113,7 @@ def _dispatches(group: Group, narrowed: str) -> str:
 
 
 _DETAILS = """
-    SELECT (SELECT count(*) FROM found) AS number, shown.kind, shown.dispatch_id, shown.agency, shown.at, referral.id,
+    SELECT (SELECT count(*) FROM found) AS number, shown.kind, shown.matter, shown.agency, shown.at, referral.id,
            referral.reference, referral.originator, referral.region, referral.priority, referral.held_because
       FROM (SELECT * FROM found ORDER BY least(place, 2), at LIMIT :shown) AS shown
       JOIN referral ON referral.id = shown.referral_id
@@ -122,7 +122,7 @@ _DETAILS = """
 
 _HELD = """
     SELECT 'held' AS kind, coalesce(array_position(CAST(:regions AS text[]), region), 1) AS place,
-           CAST(NULL AS uuid) AS dispatch_id, id AS referral_id, CAST(NULL AS text) AS agency, updated_at AS at
+           CAST(NULL AS uuid) AS matter, id AS referral_id, CAST(NULL AS text) AS agency, updated_at AS at
       FROM referral
      WHERE state = 'held' AND (CAST(:regions AS text[]) IS NULL OR region = ANY(CAST(:regions AS text[])))
 """
@@ -133,7 +133,7 @@ _RELEASES = """
           FROM queue_count JOIN place ON place.region = coalesce(queue_count.region, '')
          GROUP BY agency, place.region, place.number HAVING sum(held) > 0) AS pair
      CROSS JOIN LATERAL (
-        SELECT id AS dispatch_id, referral_id, agency, created_at AS at FROM dispatch
+        SELECT id AS matter, referral_id, agency, created_at AS at FROM dispatch
          WHERE agency = pair.agency AND coalesce(region, '') = pair.region AND state = 'held' AND needs_release
            AND NOT EXISTS (SELECT FROM referral WHERE referral.id = dispatch.referral_id AND referral.state = 'held')
            {narrowed}
@@ -148,24 +148,38 @@ _ALERTS = """
 """
 
 
+# Of a pair the referral that the region oversees stands for both.
+_DUPLICATES = """
+    SELECT 'duplicate', coalesce(array_position(CAST(:regions AS text[]), side.region), 1), duplicate.id,
+           side.referral_id, CAST(NULL AS text), found_at
+      FROM duplicate
+     CROSS JOIN LATERAL (
+        SELECT referral_id, region FROM (VALUES (earlier, earlier_region), (later, later_region))
+            AS sides (referral_id, region)
+         WHERE CAST(:regions AS text[]) IS NULL OR region = ANY(CAST(:regions AS text[])) LIMIT 1) AS side
+     WHERE decision IS NULL
+"""
+
+
 @lru_cache
 def _statement(group: Group, *, agency: bool, priority: bool) -> TextClause:
     narrowed = (" AND agency = :agency" if agency else "") + (" AND priority = :priority" if priority else "")
     if group is not Group.DECISION:
         return text(
             f"WITH {_PLACES}, found AS MATERIALIZED (SELECT * FROM ({_dispatches(group, narrowed)}) AS all_of"
-            f" LIMIT :most) {_DETAILS}"
+            f" ORDER BY least(place, 2), at LIMIT :most) {_DETAILS}"
         )
     of_agency = " AND agency = :agency" if agency else ""
     of_priority = " AND priority = :priority" if priority else ""
     through = " AND EXISTS (SELECT FROM referral WHERE referral.id = referral_id AND referral.priority = :priority)"
-    # A held referral is nobody's in particular: an agency's list leaves it out.
+    # A held referral and a pair are no agency's in particular: its list leaves them out.
     held = f"{_HELD}{' AND false' if agency else ''}{of_priority} LIMIT :most"
-    alerts = f"{_ALERTS}{of_agency}{through if priority else ''} LIMIT :most"
+    alerts = f"{_ALERTS}{of_agency}{through if priority else ''} ORDER BY raised_at LIMIT :most"
+    pairs = f"{_DUPLICATES}{' AND false' if agency else ''}{through if priority else ''} LIMIT :most"
     releases = _RELEASES.format(narrowed=of_agency + of_priority)
     return text(
         f"WITH {_PLACES}, found AS MATERIALIZED (SELECT * FROM (({held}) UNION ALL ({releases})"
-        f" UNION ALL ({alerts})) AS all_of LIMIT :most) {_DETAILS}"
+        f" UNION ALL ({alerts}) UNION ALL ({pairs})) AS all_of ORDER BY least(place, 2), at LIMIT :most) {_DETAILS}"
     )
 
 
@@ -199,7 +213,7 @@ def _case(row: Mapping[Any, Any]) -> Case:
         region=row["region"],
         priority=priority_of(row["priority"]),
         at=row["at"],
-        dispatch_id=row["dispatch_id"],
+        matter=row["matter"],
         agency=row["agency"],
         because=row["held_because"] if row["kind"] == "held" else None,
     )

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request, Response
 from sqlalchemy import func
 from starlette.responses import RedirectResponse
 
-from app.access.covers import MOST_DAYS, Covers, Grant, end_cover, grant_cover, listed
+from app.access.covers import MOST_DAYS, Covers, Grant, end_cover, grant_cover, listed, standing
 from app.access.pages import PageRoute
 from app.access.policy import Action
 from app.access.principal import Principal
@@ -73,8 +73,8 @@ async def grant(
 @permit(Action.SEE_STATUS_PAGE)
 async def ask(id: UUID, request: Request, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """Ask before it ends."""
-    cover = next((one for one in await listed(connection) if one["id"] == id and _is_own(principal, one)), None)
-    if cover is None:
+    cover = await standing(connection, id)
+    if cover is None or not _is_own(principal, cover):
         raise Problem(NOT_FOUND)
     says = f"{in_words(cover)} From now on its co-ordinators see nothing of {cover['region']} any more."
     return pages.confirm(request, "End this cover?", says, button="End cover", back="/cover", warning=True)

@@ -15,6 +15,7 @@ _KINDS: Mapping[str, str] = {
     Group.SOON: "Due soon",
     "held": "Held until you decide",
     "release": "Held back until released",
+    "duplicate": "Possible duplicate of another party’s",
     AlertKind.UNDELIVERABLE: "Could not be delivered",
     AlertKind.URGENT_UNACKNOWLEDGED: "Urgent, not acknowledged: telephone",
     AlertKind.CONFLICTING_ANSWER: "Answered twice, differently",
@@ -63,7 +64,7 @@ def counted(found: Sequence[Needs]) -> list[tuple[str, str, str]]:
 
 def _case(case: Case, own: str, now: datetime, *, due: bool) -> dict[str, Any]:
     return {
-        "id": case.dispatch_id or case.referral_id,
+        "id": case.matter or case.referral_id,
         "referral_id": case.referral_id,
         "reference": case.reference,
         "originator": case.originator,
@@ -74,5 +75,6 @@ def _case(case: Case, own: str, now: datetime, *, due: bool) -> dict[str, Any]:
         "what": what(case),
         "at": case.at,
         "when": away(case.at, now) if due else ago(case.at, now),
-        "chase": case.dispatch_id if due else None,
+        "chase": case.matter if due else None,
+        "decide": f"/duplicates/{case.matter}" if case.kind == "duplicate" else f"/referrals/{case.referral_id}",
     }

@@ -32,7 +32,12 @@ from app.web.words import ago
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-DONE = {"note": "The handover note is saved.", "chased": CHASED, "cover": "The cover is changed."}
+DONE = {
+    "decided": "The possible duplicate is decided.",
+    "note": "The handover note is saved.",
+    "chased": CHASED,
+    "cover": "The cover is changed.",
+}
 """What a page that leads back here has done."""
 
 Cursor = Annotated[str | None, Query(max_length=500)]

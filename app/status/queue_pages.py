@@ -76,22 +76,22 @@ async def queues_page(
     )
 
 
-@router.get("/queues/{agency}", response_class=Response)
+@router.get("/queues/{code}", response_class=Response)
 @permit(Action.READ_QUEUES)
 async def queue_page(
-    agency: str, request: Request, principal: CurrentPrincipal, connection: Transaction, filters: HomeFilters
+    code: str, request: Request, principal: CurrentPrincipal, connection: Transaction, filters: HomeFilters
 ) -> Response:
     """One body: its figures, and its cases that need somebody."""
     now, lines = await _lines(connection, filters)
-    line = next((line for line in lines if line["agency"] == agency), None)
+    line = next((line for line in lines if line["agency"] == code), None)
     if line is None:
         raise Problem(NOT_FOUND)
-    scope = replace(filters.scope, agency=agency, group=None)
+    scope = replace(filters.scope, agency=code, group=None)
     groups = await needs(connection, scope, SHOWN)
     shown = sorted({str(case.referral_id) for group in groups for case in group.cases})
-    event = Event(Operation.CONSULTATION, "queue.read", detail={"agency": agency, "ids": shown})
+    event = Event(Operation.CONSULTATION, "queue.read", detail={"agency": code, "ids": shown})
     await record(connection, principal.actor, [event])
-    late = [(agency, line["overdue"])] if line["overdue"] else []
+    late = [(code, line["overdue"])] if line["overdue"] else []
     return pages.render(
         "queue_page.html",
         request=request,
@@ -101,7 +101,7 @@ async def queue_page(
             {
                 **told(group, principal.party, now),
                 "late": late if group.group is Group.OVERDUE else (),
-                "address": f"{filters.address('/', agency=agency, group=group.group)}#needs-{group.group}",
+                "address": f"{filters.address('/', agency=code, group=group.group)}#needs-{group.group}",
             }
             for group in groups
         ],

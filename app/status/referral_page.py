@@ -32,7 +32,7 @@ PURPOSES = [(purpose.value, plain(purpose.value).capitalize()) for purpose in St
 
 _DONE = {
     **{f"referrals-{deed.word}": deed.done for deed in REFERRAL_DEEDS},
-    **{f"dispatches-{deed.word}": deed.done.format(agency="The agency") for deed in DISPATCH_DEEDS},
+    **{f"dispatches-{deed.word}": deed.done for deed in DISPATCH_DEEDS},
 }
 
 Referral = dict[str, Any]

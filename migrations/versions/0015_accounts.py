@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from migrations.wall import ALL, NONE, grant, ours, protect
 
 revision: str = "0015"
-down_revision: str | None = "0011"
+down_revision: str | None = "0014"
 branch_labels: str | None = None
 depends_on: str | None = None
 

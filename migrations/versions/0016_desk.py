@@ -46,6 +46,7 @@ WIDER: Policies = {
     "dispatch": {"coordinator": ours("coalesce(region, '')")},
     "alert": {"coordinator": ours("region")},
     "queue_count": {"coordinator": ours("region")},
+    "duplicate": {"coordinator": f"{ours('earlier_region')} OR {ours('later_region')}"},
     "subject_index": {"coordinator": of_referral("subject_index"), "national": ALL},
     "data_key": {"coordinator": f"{of_referral('data_key')} OR {_NOTE_KEY}"},
     # What is done under a cover is its doer's: it neither logs nor repeats in the covered region's name.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
@@ -85,7 +85,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one that is held, a key, a cover of its region: ids as text."""
+    """A referral, its dispatch (the addressee's item), one held, a key, a cover of its region, a duplicate: ids."""
 
     referral: str
     reference: str
@@ -93,11 +93,12 @@ class Target:
     held: str
     key: str
     cover: str
+    duplicate: str
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()))
+    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()), str(uuid4()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +121,23 @@ class Ask:
     status: int = 0
 
 
-_SEARCHED = {
-    "family_name": "Quill",
-    "given_names": "Rhys Alun",
-    "born-day": "7",
-    "born-month": "3",
-    "born-year": "1984",
-    "purpose": "coordination",
-}
-"""The subject of every target."""
-
 # By a region that nobody plays: what it covers shows in no cell.
 _COVER = text("""
     INSERT INTO cover (region, by_region, starts_on, ends_on, granted_party, granted_by)
     VALUES (:region, 'SEROCU', current_date, current_date + 1, :region, 'scene') RETURNING id
 """)
+
+
+def _subject(owner: str, number: int) -> Document:
+    """Each its own: the pairs of the scene are those that it makes."""
+    return {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": f"{owner} {number}"}]}
+
+
+def _searched(caller: Caller) -> dict[str, str]:
+    """The form that looks for the first target."""
+    owner = NORTH if caller.asks_north else OWNER
+    [identifier] = _subject(owner, 0)["identifiers"]
+    return {"identifier": identifier["type"], "value": identifier["value"], "purpose": "coordination"}
 
 
 def _reason(_: Target) -> Document:
@@ -168,16 +171,24 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/cover"): Ask(page=True, form=lambda _: {"from": "never"}, status=422),
     ("GET", "/cover/{id}/end"): Ask("cover", page=True),
     ("POST", "/cover/{id}/end"): Ask("cover", page=True, form=lambda _: {}, status=303),
+    ("GET", "/duplicates/{id}"): Ask("duplicate", page=True, prepared="duplicate"),
+    ("POST", "/duplicates/{id}"): Ask(
+        "duplicate",
+        page=True,
+        prepared="duplicate",
+        form=lambda _: {"decision": "same", "reason": "Known to both."},
+        status=303,
+    ),
     ("GET", "/handover"): Ask(page=True),
     ("POST", "/handover"): Ask(page=True, form=lambda _: {"words": "Chase them."}, status=303),
     ("GET", "/needs.csv"): Ask(page=True),
     ("GET", "/queues"): Ask(page=True),
-    ("GET", "/queues/{agency}"): Ask(page=True),
+    ("GET", "/queues/{code}"): Ask(page=True),
     ("GET", "/queues/{agency}/chase"): Ask(page=True),
     ("POST", "/queues/{agency}/chase"): Ask(page=True, form=lambda _: {}, status=303),
     ("GET", "/referrals/{id}"): Ask("referral", page=True),
     ("GET", "/search"): Ask(page=True),
-    ("POST", "/search"): Ask(page=True, form=lambda _: _SEARCHED, shows="reference"),
+    ("POST", "/search"): Ask(page=True, form=_searched, shows="reference"),
     **{("GET", path): asked for path, (asked, _) in _DEEDS.items()},
     **{("POST", path): done for path, (_, done) in _DEEDS.items()},
     # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
@@ -223,6 +234,10 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2190-01-01T00:00:00Z"}),
     ("POST", "/v1/dispatches/{id}/redeliver"): Ask("dispatch", prepared="dispatch cancelled"),
     ("POST", "/v1/dispatches/{id}/release"): Ask("held"),
+    ("GET", "/v1/duplicates"): Ask(query="limit=200", shows="duplicate"),
+    ("POST", "/v1/duplicates/{id}/settle"): Ask(
+        "duplicate", body=lambda _: {"decision": "same", "reason": "Known to both."}, prepared="duplicate"
+    ),
     ("GET", "/v1/inbox"): Ask(query="limit=500", shows="dispatch"),
     ("POST", "/v1/inbox/acknowledgements"): Ask(body=lambda target: {"ids": [target.dispatch]}, each=True),
     ("POST", "/v1/inbox/claims"): Ask(body=lambda _: {"limit": 500, "lease_seconds": 10}),
@@ -243,6 +258,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/referrals/{id}"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/addressees"): Ask("referral", body=lambda _: {"addressees": ["DWP"]}),
     ("POST", "/v1/referrals/{id}/cancel"): Ask("referral", body=_reason),
+    ("GET", "/v1/referrals/{id}/duplicates"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/events"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/hold"): Ask("referral", body=_reason),
     ("POST", "/v1/referrals/{id}/legal-hold"): Ask("referral", body=_reason),
@@ -250,6 +266,8 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/messages"): Ask(
         "referral", body=lambda target: {"dispatch_id": target.dispatch, "text": "The second address."}
     ),
+    ("POST", "/v1/referrals/{id}/outcome"): Ask("referral", body=lambda _: {"acted_on": "2026-11-20", "arrests": 1}),
+    ("GET", "/v1/referrals/{id}/outcomes"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/product"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/reject"): Ask("referral", body=_reason),
     ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
@@ -257,6 +275,16 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/referrals/{id}/responses"): Ask("referral"),
 }
 """Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
+
+
+_PAIR = """
+    INSERT INTO duplicate (id, earlier, earlier_reference, earlier_party, earlier_region, earlier_at,
+                           later, later_reference, later_party, later_region, later_at, kinds)
+    SELECT uuidv7(), one.id, one.reference, one.originator, one.region, one.created_at,
+           two.id, two.reference, two.originator, two.region, two.created_at, '{person}'
+      FROM referral AS one, referral AS two WHERE one.id = :earlier AND two.id = :later
+    RETURNING id
+"""
 
 
 class Scene:
@@ -279,7 +307,9 @@ class Scene:
         await self._refer(NORTH, NORTH_ADDRESSED, north)
         await Workers(self._database).run()
         for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
-            self._all[is_north] = [await self._target(row, addressed) for row in await self._made(party)]
+            made = await self._made(party)
+            pair = await self._pair(str(made[0]["id"]), str(made[1]["id"]))
+            self._all[is_north] = [replace(await self._target(row, addressed), duplicate=pair) for row in made]
             self._spare[is_north] = list(self._all[is_north])
 
     async def close(self) -> None:
@@ -295,6 +325,8 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/hold", reason="Wait.")
         elif ask.prepared == "legal hold":
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
+        elif ask.prepared == "duplicate":
+            found = replace(found, duplicate=await self._pair(self._all[north][0].referral, found.referral))
         elif ask.prepared in ("dispatch cancelled", "completed"):
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
             if ask.prepared == "completed":
@@ -309,7 +341,7 @@ class Scene:
         """Everything that a refused request must not have changed: all but when a key was used last."""
         whole = [
             await rows(self._database, f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
-            for table in ("referral", "dispatch", "response", "message")
+            for table in ("referral", "dispatch", "response", "message", "referral_outcome", "duplicate")
         ]
         return [*whole, await rows(self._database, "SELECT id, expires_at, revoked_at FROM api_key ORDER BY id")]
 
@@ -331,8 +363,8 @@ class Scene:
 
     async def _refer(self, owner: str, addressed: str, count: int) -> None:
         force = next(one for one in self.callers if one.role is Role.ORIGINATOR and one.party == owner).client
-        body = referral(addressees=[addressed, _HELD])
-        for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for _ in range(count))):
+        bodies = [referral(addressees=[addressed, _HELD], subject=_subject(owner, number)) for number in range(count)]
+        for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for body in bodies)):
             assert answer.status_code == 201, answer.text
 
     async def _made(self, originator: str) -> list[Document]:
@@ -346,7 +378,14 @@ class Scene:
             key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
             cover = await connection.scalar(_COVER, {"region": "TITAN" if addressed == NORTH_ADDRESSED else "TARIAN"})
         assert key is not None
-        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0], str(cover))
+        return Target(
+            str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0], str(cover), ""
+        )
+
+    async def _pair(self, earlier: str, later: str) -> str:
+        """A possible duplicate of two referrals of one region, as fan-out finds them between regions."""
+        [made] = await rows(self._database, _PAIR, earlier=UUID(earlier), later=UUID(later))
+        return str(made["id"])
 
     async def _done(self, path: str, **body: str) -> None:
         answer = await self._overseer.post(path, json=body)

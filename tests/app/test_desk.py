@@ -17,8 +17,9 @@ async def sent(browser: httpx.AsyncClient, address: str, **fields: Any) -> httpx
     """Open the page at this address, fill in its form as a browser without scripts does, and send it."""
     page = await browser.get(address)
     assert page.status_code == 200, (address, page.status_code, page.text[:300])
-    form = page.text[page.text.index('<form method="post" novalidate>') :]
-    hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form))
+    form = re.search(r'<form method="post"(?: action="[^"]*")? novalidate>.*?</form>', page.text, flags=re.S)
+    assert form
+    hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form[0]))
     return await browser.post(address, data={**hidden, **fields})
 
 

@@ -270,3 +270,25 @@ async def test_another_gateway_hears_of_a_cover_within_two_seconds(cast: Cast, d
         return reference in (await api.get("/v1/referrals")).text
 
     await eventually(is_seen, 3)
+
+
+async def test_a_possible_duplicate_between_forces_is_decided_from_the_list(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    own, other = await submitted(cast, "SWP"), await submitted(cast, "GMP")
+    await workers.run()
+    browser = await signed_in(cast, "TARIAN")
+    decisions = section(await browser.get("/"), "decision")
+    assert "Possible duplicate of another party’s" in decisions
+    assert own in decisions
+    link = re.search(r"/duplicates/[0-9a-f-]+", decisions)
+    assert link
+    page = (await browser.get(link[0])).text
+    assert f"{other} of GMP (TITAN)" in re.sub(r"\s+", " ", page)
+    assert (await sent(browser, link[0], reason="Known.")).status_code == 422
+    assert (await (await signed_in(cast, "WMROCU")).get(link[0])).status_code == 404
+    assert (await sent(browser, link[0], decision="same", reason="Known to both.")).status_code == 303
+    assert "duplicate" not in section(await browser.get("/"), "decision")
+    seen = (await (await signed_in(cast, "TITAN")).get(link[0])).text
+    assert "The same subject" in seen
+    assert "Known to both." not in seen

@@ -117,7 +117,7 @@ class Matrix:
         if ask.each and answer.is_success:
             await self._each(operation, caller, target, mine, answer)
             return
-        expected = ask.status if ask.status and mine else 200
+        expected = ask.status or 200
         status = 200 if expected == 200 and answer.is_success else answer.status_code
         self._expect(operation, caller, expected, status, answer.text)
         if ask.shows:
@@ -163,7 +163,7 @@ class Matrix:
 
     async def _asked(self, operation: Operation, ask: Ask, caller: Caller, target: Target) -> httpx.Response:
         method, path = operation
-        path = path.replace("{agency}", ADDRESSED)
+        path = path.replace("{agency}", ADDRESSED).replace("{code}", ADDRESSED)
         path = path.replace("{id}", getattr(target, ask.id) if ask.id else "") + (f"?{ask.query}" if ask.query else "")
         client = caller.browser if ask.page else caller.client
         if path == "/live":

@@ -179,7 +179,8 @@ async def test_a_form_with_a_file_is_not_read(cast: Cast) -> None:
 
 
 async def test_a_coordinator_sees_its_region_and_the_national_one_everything(cast: Cast, workers: Workers) -> None:
-    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP")
+    vehicle = {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": "GM26 ABC"}]}
+    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP", subject=vehicle)
     await workers.run()
     tarian = (await (await signed_in(cast, "TARIAN")).get("/")).text
     assert welsh in tarian
