@@ -41,7 +41,21 @@ from app.referrals.presence import Presence
 from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, duplicates, queues, retention
+from app.status import (
+    actions,
+    chase_pages,
+    cover_pages,
+    deed_pages,
+    duplicate_pages,
+    duplicates,
+    export,
+    handover_pages,
+    queue_pages,
+    queues,
+    referral_page,
+    retention,
+    search_page,
+)
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Nobody, Wake
@@ -102,6 +116,15 @@ DOORS = (
     messages.router,
     batches.router,
     status_pages.router,
+    referral_page.router,
+    deed_pages.router,
+    duplicate_pages.router,
+    queue_pages.router,
+    chase_pages.router,
+    search_page.router,
+    export.router,
+    handover_pages.router,
+    cover_pages.router,
     sign_in.router,
     account.router,
     set_up.router,
@@ -193,7 +216,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     app.state.passwords = Passwords()
     app.state.provider = Provider(configuration) if configuration.oidc_issuer else None
     app.state.stopping = asyncio.Event()
-    app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
+    app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping, app.state.gate.covers)
     app.state.versions = Versions()
     app.state.waits = Waits(database, app.state.versions, app.state.stopping, configuration.database_pool)
 

@@ -1,5 +1,6 @@
 """Every table of the broker, so that `Base.metadata` is whole. Migrations and tests import this."""
 
+from app.access import covers
 from app.access import models as access_models
 from app.access.accounts import models as account_models
 from app.audit import models as audit_models
@@ -14,7 +15,7 @@ from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
 from app.referrals import outcomes as outcomes_models
 from app.referrals.batches import models as batches_models
-from app.reporting import counters
+from app.reporting import counters, handover
 from app.retention import models as retention_models
 from app.routing import models as routing_models
 
@@ -29,9 +30,11 @@ __all__ = [
     "channels_models",
     "circuits_models",
     "counters",
+    "covers",
     "crypto_models",
     "duplicates_models",
     "fan_out_tries_models",
+    "handover",
     "heartbeat_models",
     "metadata",
     "outcomes_models",

@@ -187,6 +187,13 @@ class Dispatch(Base):
             "due_at",
             postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
         ),
+        Index("ix_dispatch_due", _REGION, "due_at", postgresql_where=text(f"overdue_at IS NULL AND {_CLOCK_RUNS}")),
+        Index(
+            "ix_dispatch_expires",
+            _REGION,
+            "expires_at",
+            postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
+        ),
         Index(
             "ix_dispatch_urgent",
             "queued_at",

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from app.access import keys as api_keys
 from app.access.forms import HEADER as FORM_TOKEN
@@ -85,13 +86,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one that is held, a key, a possible duplicate, a batch."""
+    """A referral, its dispatch (the addressee's item), one held, a key, a cover of its region, a duplicate, a batch."""
 
     referral: str
     reference: str
     dispatch: str
     held: str
     key: str
+    cover: str
     duplicate: str
     batch: str
 
@@ -123,18 +125,76 @@ class Ask:
     status: int = 0
 
 
+# By a region that nobody plays: what it covers shows in no cell.
+_COVER = text("""
+    INSERT INTO cover (region, by_region, starts_on, ends_on, granted_party, granted_by)
+    VALUES (:region, 'SEROCU', current_date, current_date + 1, :region, 'scene') RETURNING id
+""")
+
+
 def _subject(owner: str, number: int) -> Document:
     """Each its own: the pairs of the scene are those that it makes."""
     return {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": f"{owner} {number}"}]}
+
+
+def _searched(caller: Caller) -> dict[str, str]:
+    """The form that looks for the first target."""
+    owner = NORTH if caller.asks_north else OWNER
+    [identifier] = _subject(owner, 0)["identifiers"]
+    return {"identifier": identifier["type"], "value": identifier["value"], "purpose": "coordination"}
 
 
 def _reason(_: Target) -> Document:
     return {"reason": "Not to go on."}
 
 
+def _deed(id: str, prepared: str = "", **form: str) -> tuple[Ask, Ask]:
+    """The page before a deed, and the deed."""
+    asked = Ask(id, page=True, prepared=prepared)
+    return asked, Ask(id, page=True, prepared=prepared, form=lambda _: form, status=303)
+
+
+_DEEDS: Mapping[str, tuple[Ask, Ask]] = {
+    "/dispatches/{id}/cancel": _deed("dispatch", reason="Not to go on."),
+    "/dispatches/{id}/chase": _deed("dispatch"),
+    "/dispatches/{id}/extend": _deed("dispatch", **{"until-day": "1", "until-month": "7", "until-year": "2190"}),
+    "/dispatches/{id}/redeliver": _deed("dispatch", "dispatch cancelled"),
+    "/dispatches/{id}/release": _deed("held"),
+    "/referrals/{id}/addressees": _deed("referral", agencies="DWP"),
+    "/referrals/{id}/hold": _deed("referral", reason="Wait."),
+    "/referrals/{id}/reject": _deed("referral", reason="Not to go on."),
+    "/referrals/{id}/release": _deed("referral", "held"),
+    "/referrals/{id}/reopen": _deed("referral", "completed", agencies="DWP"),
+}
+
+
 REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
+    ("GET", "/cover"): Ask(page=True),
+    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from": "never"}, status=422),
+    ("GET", "/cover/{id}/end"): Ask("cover", page=True),
+    ("POST", "/cover/{id}/end"): Ask("cover", page=True, form=lambda _: {}, status=303),
+    ("GET", "/duplicates/{id}"): Ask("duplicate", page=True, prepared="duplicate"),
+    ("POST", "/duplicates/{id}"): Ask(
+        "duplicate",
+        page=True,
+        prepared="duplicate",
+        form=lambda _: {"decision": "same", "reason": "Known to both."},
+        status=303,
+    ),
+    ("GET", "/handover"): Ask(page=True),
+    ("POST", "/handover"): Ask(page=True, form=lambda _: {"words": "Chase them."}, status=303),
+    ("GET", "/needs.csv"): Ask(page=True),
+    ("GET", "/queues"): Ask(page=True),
+    ("GET", "/queues/{code}"): Ask(page=True),
+    ("GET", "/queues/{agency}/chase"): Ask(page=True),
+    ("POST", "/queues/{agency}/chase"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/referrals/{id}"): Ask("referral", page=True),
+    ("GET", "/search"): Ask(page=True),
+    ("POST", "/search"): Ask(page=True, form=_searched, shows="reference"),
+    **{("GET", path): asked for path, (asked, _) in _DEEDS.items()},
+    **{("POST", path): done for path, (_, done) in _DEEDS.items()},
     # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
     ("GET", "/account"): Ask(page=True),
     ("GET", "/account/confirm"): Ask(page=True),
@@ -277,8 +337,10 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
         elif ask.prepared == "duplicate":
             found = replace(found, duplicate=await self._pair(self._all[north][0].referral, found.referral))
-        elif ask.prepared == "dispatch cancelled":
+        elif ask.prepared in ("dispatch cancelled", "completed"):
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
+            if ask.prepared == "completed":
+                await self._done(f"/v1/dispatches/{found.held}/cancel", reason="Not to go on.")
         return found
 
     def everything(self, north: bool) -> list[Target]:
@@ -328,6 +390,7 @@ class Scene:
         found: dict[str, UUID] = {one["agency"]: one["id"] for one in await rows(self._database, query, id=row["id"])}
         async with self._database.transaction() as connection:
             key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
+            cover = await connection.scalar(_COVER, {"region": "TITAN" if addressed == NORTH_ADDRESSED else "TARIAN"})
         assert key is not None
         return Target(
             str(row["id"]),
@@ -335,6 +398,7 @@ class Scene:
             str(found[addressed]),
             str(found[_HELD]),
             key[0],
+            str(cover),
             "",
             self._batches[row["originator"]],
         )

@@ -79,10 +79,17 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
     "data_key": {
         Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
         Role.AGENCY: "referral_id IN (SELECT referral_id FROM dispatch WHERE agency = :party)",
+        Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party"
+        " UNION ALL SELECT id FROM handover_note WHERE party = :party)",
+        Role.NATIONAL: "true",
+    },
+    "subject_index": {
+        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
         Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party)",
         Role.NATIONAL: "true",
     },
-    "subject_index": {Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)"},
+    "cover": {Role.COORDINATOR: ":party IN (region, by_region)", Role.NATIONAL: "true"},
+    "handover_note": {Role.COORDINATOR: "party = :party", Role.NATIONAL: "true"},
     "referral_outcome": {
         Role.ORIGINATOR: "originator = :party",
         Role.COORDINATOR: "region = :party",
@@ -176,6 +183,18 @@ _DATED = """
     INSERT INTO retention (referral_id, mopi_group, release, closed_at, review_on)
     SELECT id, 1, 1, updated_at, current_date FROM referral
 """
+_COVERED = """
+    INSERT INTO cover (region, by_region, starts_on, ends_on, granted_party, granted_by)
+    VALUES ('WMROCU', 'TITAN', current_date, current_date, 'WMROCU', 'x'),
+           ('TARIAN', 'TITAN', current_date, current_date, 'TARIAN', 'x')
+"""
+_NOTED = """
+    WITH note AS (
+        INSERT INTO handover_note (party, content, written_party, written_by)
+        VALUES ('TARIAN', '', 'TARIAN', 'x'), ('TITAN', '', 'TITAN', 'x') RETURNING id
+    )
+    INSERT INTO data_key (referral_id, ring_key, wrapped) SELECT id, 'x', '' FROM note
+"""
 _PEOPLE = """
     INSERT INTO account (id, party, username, name, roles)
     SELECT gen_random_uuid(), code, lower(code) || '@x.example', 'X', '{}' FROM party
@@ -231,7 +250,7 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")
         )
-        for statement in (_DATED, _ON_HOLD, _PEOPLE):
+        for statement in (_DATED, _ON_HOLD, _PEOPLE, _COVERED, _NOTED):
             await connection.execute(text(statement))
 
 
@@ -290,6 +309,22 @@ async def test_a_principal_without_a_party_sees_no_row(busy: None, house: Databa
     for role in (Role.ORIGINATOR, Role.AGENCY, Role.COORDINATOR):
         async with house.transaction(behalf_of(role, [])) as connection:
             assert [await selected(connection, table) for table in WALLED] == [[]] * len(WALLED)
+
+
+async def test_who_covers_a_region_reaches_its_rows_beside_its_own_and_writes_in_its_own_name(
+    busy: None, house: Database
+) -> None:
+    covering = behalf_of(Role.COORDINATOR, ["NERSOU", "TARIAN"])
+    async with house.transaction(covering) as connection:
+        found = await connection.scalars(text("SELECT DISTINCT region FROM dispatch"))
+        assert list(found) == ["TARIAN"]
+        assert await connection.scalar(text("SELECT count(*) FROM handover_note")) == 1
+        await connection.execute(text("UPDATE referral SET updated_at = now()"))
+    event = text("INSERT INTO audit_event (operation, action, party, actor) VALUES ('alteration', 'x', 'TARIAN', 'x')")
+    with pytest.raises(DBAPIError) as refusal:
+        async with house.transaction(covering) as connection:
+            await connection.execute(event)
+    assert refused(refusal.value)
 
 
 async def test_a_connection_given_back_forgets_whom_it_acted_for(busy: None, configuration: Settings) -> None:
