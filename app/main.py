@@ -28,6 +28,8 @@ from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
+from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits
+from app.inbox.web_inbox.news import News
 from app.intake import messages, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
@@ -94,6 +96,11 @@ DOORS = (
     retention.router,
     messages.router,
     status_pages.router,
+    list_page.router,
+    no_hits.router,
+    item_page.router,
+    answer_pages.router,
+    hand_over.router,
     sign_in.router,
     account.router,
     set_up.router,
@@ -172,6 +179,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
     app.state.versions = Versions()
     app.state.waits = Waits(database, app.state.versions, app.state.stopping, configuration.database_pool)
+    app.state.inbox_news = News(database, app.state.versions, app.state.stopping)
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,8 @@ from app.crypto import models as crypto_models
 from app.db import Base
 from app.parties import channels as channels_models
 from app.parties import models as parties_models
+from app.referrals import answer_drafts as answer_drafts_models
+from app.referrals import assignments as assignments_models
 from app.referrals import circuits as circuits_models
 from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
@@ -21,6 +23,8 @@ metadata = Base.metadata
 __all__ = [
     "access_models",
     "account_models",
+    "answer_drafts_models",
+    "assignments_models",
     "audit_models",
     "channels_models",
     "circuits_models",
