@@ -24,11 +24,12 @@ from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
 from app.db import AS_GATEWAY, Database, is_away
+from app.inbox import policy as policy_door
 from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
-from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits
+from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits, policy_pages
 from app.inbox.web_inbox.news import News
 from app.intake import messages, product, submit, track
 from app.intake.coalescer import Coalescer
@@ -101,6 +102,8 @@ DOORS = (
     item_page.router,
     answer_pages.router,
     hand_over.router,
+    policy_pages.router,
+    policy_door.router,
     sign_in.router,
     account.router,
     set_up.router,

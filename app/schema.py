@@ -7,6 +7,7 @@ from app.crypto import models as crypto_models
 from app.db import Base
 from app.parties import channels as channels_models
 from app.parties import models as parties_models
+from app.parties import own_policy as own_policy_models
 from app.referrals import answer_drafts as answer_drafts_models
 from app.referrals import assignments as assignments_models
 from app.referrals import circuits as circuits_models
@@ -33,6 +34,7 @@ __all__ = [
     "fan_out_tries_models",
     "heartbeat_models",
     "metadata",
+    "own_policy_models",
     "parties_models",
     "referrals_models",
     "retention_models",

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from uuid_utils.compat import uuid7
 
+from app import clock
 from app.audit.record import Actor
 from app.db import AS_WORKER, Connection, Database, is_away
 from app.logs import logger
@@ -22,6 +23,7 @@ from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
 from app.referrals import fan_out_tries, lifecycle
 from app.referrals.codes import priority_of
+from app.referrals.deadlines import london_day
 from app.referrals.fan_out_tries import MOST_TRIES, Try
 from app.referrals.lifecycle import NewDispatch
 from app.referrals.schedule import next_check, span, steps
@@ -179,7 +181,7 @@ async def _open(connection: Connection, means: _Means, referrals: Sequence[_Refe
 
 
 def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
-    facts = Facts(referral.originator, referral.crime_types, referral.addressees)
+    facts = Facts(referral.originator, referral.crime_types, referral.addressees, london_day(clock.now()))
     priority = Priority(priority_of(referral.priority))
     dispatches = []
     for choice in decide(facts, means.matrix, means.directory):

@@ -330,7 +330,7 @@ async def test_several_no_hits_are_confirmed_and_each_is_told_for_itself(
     nothing = await browser.get("/my-inbox/no-hits")
     assert list(faults(nothing)) == ["ticks"]
 
-    ticked = [("id", one), ("id", two), ("id", three), ("id", unopened)]
+    ticked = {"id": [one, two, three, unopened]}
     confirm = await browser.get("/my-inbox/no-hits", params=ticked)
     assert "these 3 items" in confirm.text
     assert await rows(database, "SELECT 1 FROM response") == []
@@ -381,7 +381,7 @@ async def test_the_list_goes_on_page_by_page_without_a_gap(
 async def test_a_stranger_sees_nothing_of_it_and_an_originator_has_no_such_page(
     cast: Cast, workers: Workers, database: Database
 ) -> None:
-    _, browser, id = await opened(cast, workers, database)
+    _, _, id = await opened(cast, workers, database)
     stranger = await signed_in(cast, "EA")
     assert await listed(stranger) == []
     for method, path in (
