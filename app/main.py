@@ -31,16 +31,18 @@ from app.inbox.versions import Versions
 from app.inbox.waits import Waits
 from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits, policy_pages
 from app.inbox.web_inbox.news import News
-from app.intake import messages, product, submit, track
+from app.intake import duplicates as own_duplicates
+from app.intake import messages, outcome, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
 from app.referrals.backlog import Bounds
 from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
+from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, queues, retention
+from app.status import actions, duplicates, queues, retention
 from app.status import pages as status_pages
 from app.status.live import Live
 from app.wake import Wake
@@ -92,8 +94,11 @@ DOORS = (
     respond.router,
     track.router,
     product.router,
+    outcome.router,
+    own_duplicates.router,
     queues.router,
     actions.router,
+    duplicates.router,
     retention.router,
     messages.router,
     status_pages.router,
@@ -169,6 +174,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
     app.state.presence = Presence()
+    app.state.press = Press()
     app.state.broker = broker = _broker(configuration)
     helpful = {} if broker is None else {"broker": _broker_probe(broker)}
     needed = {"database": _database_probe(database), "keys": _keys_probe(database)}

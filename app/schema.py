@@ -11,9 +11,11 @@ from app.parties import own_policy as own_policy_models
 from app.referrals import answer_drafts as answer_drafts_models
 from app.referrals import assignments as assignments_models
 from app.referrals import circuits as circuits_models
+from app.referrals import duplicates as duplicates_models
 from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
+from app.referrals import outcomes as outcomes_models
 from app.reporting import counters
 from app.retention import models as retention_models
 from app.routing import models as routing_models
@@ -31,9 +33,11 @@ __all__ = [
     "circuits_models",
     "counters",
     "crypto_models",
+    "duplicates_models",
     "fan_out_tries_models",
     "heartbeat_models",
     "metadata",
+    "outcomes_models",
     "own_policy_models",
     "parties_models",
     "referrals_models",

@@ -7,16 +7,14 @@ from sqlalchemy.dialects import postgresql
 from migrations.wall import ALL, NONE, grant, ours, protect
 
 revision: str = "0015"
-down_revision: str | None = "0011"
+down_revision: str | None = "0014"
 branch_labels: str | None = None
 depends_on: str | None = None
 
 
 _SIGNING_IN = "password, totp, totp_step, state, setup, setup_until, issuer, subject, signed_in_at"
 _NAMES = "SELECT (id, party, name, roles, state)"
-_SHOWN = (
-    "id, party, username, name, roles, state, setup_until, demonstration, created_at, signed_in_at, password, subject"
-)
+_SHOWN = "id, party, username, name, roles, state, setup_until, demonstration, created_at, signed_in_at"
 
 
 def upgrade() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
@@ -84,18 +84,19 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one that is held, and a key: ids as text."""
+    """A referral, its dispatch (the addressee's item), one that is held, a key, a possible duplicate: ids as text."""
 
     referral: str
     reference: str
     dispatch: str
     held: str
     key: str
+    duplicate: str
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12)
+    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,11 @@ class Ask:
     counts: bool = False
     page: bool = False
     status: int = 0
+
+
+def _subject(owner: str, number: int) -> Document:
+    """Each its own: the pairs of the scene are those that it makes."""
+    return {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": f"{owner} {number}"}]}
 
 
 def _reason(_: Target) -> Document:
@@ -183,6 +189,10 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2190-01-01T00:00:00Z"}),
     ("POST", "/v1/dispatches/{id}/redeliver"): Ask("dispatch", prepared="dispatch cancelled"),
     ("POST", "/v1/dispatches/{id}/release"): Ask("held"),
+    ("GET", "/v1/duplicates"): Ask(query="limit=200", shows="duplicate"),
+    ("POST", "/v1/duplicates/{id}/settle"): Ask(
+        "duplicate", body=lambda _: {"decision": "same", "reason": "Known to both."}, prepared="duplicate"
+    ),
     ("GET", "/v1/inbox"): Ask(query="limit=500", shows="dispatch"),
     ("POST", "/v1/inbox/acknowledgements"): Ask(body=lambda target: {"ids": [target.dispatch]}, each=True),
     ("POST", "/v1/inbox/claims"): Ask(body=lambda _: {"limit": 500, "lease_seconds": 10}),
@@ -205,6 +215,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/referrals/{id}"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/addressees"): Ask("referral", body=lambda _: {"addressees": ["DWP"]}),
     ("POST", "/v1/referrals/{id}/cancel"): Ask("referral", body=_reason),
+    ("GET", "/v1/referrals/{id}/duplicates"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/events"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/hold"): Ask("referral", body=_reason),
     ("POST", "/v1/referrals/{id}/legal-hold"): Ask("referral", body=_reason),
@@ -212,6 +223,8 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/messages"): Ask(
         "referral", body=lambda target: {"dispatch_id": target.dispatch, "text": "The second address."}
     ),
+    ("POST", "/v1/referrals/{id}/outcome"): Ask("referral", body=lambda _: {"acted_on": "2026-11-20", "arrests": 1}),
+    ("GET", "/v1/referrals/{id}/outcomes"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/product"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/reject"): Ask("referral", body=_reason),
     ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
@@ -219,6 +232,16 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/referrals/{id}/responses"): Ask("referral"),
 }
 """Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
+
+
+_PAIR = """
+    INSERT INTO duplicate (id, earlier, earlier_reference, earlier_party, earlier_region, earlier_at,
+                           later, later_reference, later_party, later_region, later_at, kinds)
+    SELECT uuidv7(), one.id, one.reference, one.originator, one.region, one.created_at,
+           two.id, two.reference, two.originator, two.region, two.created_at, '{person}'
+      FROM referral AS one, referral AS two WHERE one.id = :earlier AND two.id = :later
+    RETURNING id
+"""
 
 
 class Scene:
@@ -241,7 +264,9 @@ class Scene:
         await self._refer(NORTH, NORTH_ADDRESSED, north)
         await Workers(self._database).run()
         for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
-            self._all[is_north] = [await self._target(row, addressed) for row in await self._made(party)]
+            made = await self._made(party)
+            pair = await self._pair(str(made[0]["id"]), str(made[1]["id"]))
+            self._all[is_north] = [replace(await self._target(row, addressed), duplicate=pair) for row in made]
             self._spare[is_north] = list(self._all[is_north])
 
     async def close(self) -> None:
@@ -257,6 +282,8 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/hold", reason="Wait.")
         elif ask.prepared == "legal hold":
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
+        elif ask.prepared == "duplicate":
+            found = replace(found, duplicate=await self._pair(self._all[north][0].referral, found.referral))
         elif ask.prepared == "dispatch cancelled":
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
         return found
@@ -269,7 +296,7 @@ class Scene:
         """Everything that a refused request must not have changed: all but when a key was used last."""
         whole = [
             await rows(self._database, f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
-            for table in ("referral", "dispatch", "response", "message")
+            for table in ("referral", "dispatch", "response", "message", "referral_outcome", "duplicate")
         ]
         return [*whole, await rows(self._database, "SELECT id, expires_at, revoked_at FROM api_key ORDER BY id")]
 
@@ -291,8 +318,8 @@ class Scene:
 
     async def _refer(self, owner: str, addressed: str, count: int) -> None:
         force = next(one for one in self.callers if one.role is Role.ORIGINATOR and one.party == owner).client
-        body = referral(addressees=[addressed, _HELD])
-        for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for _ in range(count))):
+        bodies = [referral(addressees=[addressed, _HELD], subject=_subject(owner, number)) for number in range(count)]
+        for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for body in bodies)):
             assert answer.status_code == 201, answer.text
 
     async def _made(self, originator: str) -> list[Document]:
@@ -305,7 +332,12 @@ class Scene:
         async with self._database.transaction() as connection:
             key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
         assert key is not None
-        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0])
+        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0], "")
+
+    async def _pair(self, earlier: str, later: str) -> str:
+        """A possible duplicate of two referrals of one region, as fan-out finds them between regions."""
+        [made] = await rows(self._database, _PAIR, earlier=UUID(earlier), later=UUID(later))
+        return str(made["id"])
 
     async def _done(self, path: str, **body: str) -> None:
         answer = await self._overseer.post(path, json=body)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -32,7 +33,7 @@ async def cast(configuration: Settings, database: Database, provider: Provider, 
     """The cast before a gateway that knows the provider."""
     secret = tmp_path / "client-secret"
     secret.write_text(CLIENT_SECRET)
-    changes = {"oidc_issuer": provider.url, "oidc_client_id": CLIENT, "oidc_client_secret_file": secret}
+    changes: dict[str, Any] = {"oidc_issuer": provider.url, "oidc_client_id": CLIENT, "oidc_client_secret_file": secret}
     async with gateway(configuration, database, public_url="http://gain.test", **changes) as played:
         yield played
 
@@ -156,7 +157,7 @@ async def test_a_provider_that_is_away_or_another_is_told_as_such(
 ) -> None:
     provider.wrong = "metadata"
     for issuer in (provider.url, "http://127.0.0.1:1"):
-        changes = {"oidc_issuer": issuer, "oidc_client_id": CLIENT}
+        changes: dict[str, Any] = {"oidc_issuer": issuer, "oidc_client_id": CLIENT}
         async with gateway(configuration, database, **changes) as cast:
             answer = await cast.client(ORIGIN).get("/sign-in/provider")
         assert answer.status_code == 503
@@ -169,7 +170,7 @@ async def test_the_context_of_authentication_must_be_the_one_that_is_asked_for(
     await invited(database, "TARIAN", EMAIL)
     secret = tmp_path / "secret"
     secret.write_text(CLIENT_SECRET)
-    changes = {"oidc_issuer": provider.url, "oidc_client_id": CLIENT, "oidc_client_secret_file": secret}
+    changes: dict[str, Any] = {"oidc_issuer": provider.url, "oidc_client_id": CLIENT, "oidc_client_secret_file": secret}
     async with gateway(configuration, database, public_url="http://gain.test", oidc_acr="mfa", **changes) as cast:
         assert (await gone_and_back(cast.client(ORIGIN))).status_code == 401
         provider.claims["acr"] = "mfa"
@@ -236,6 +237,6 @@ async def test_a_password_and_the_provider_lead_to_the_same_account(
         {"oidc_issuer": "http://127.0.0.1:1", "oidc_client_id": "x", "environment": "production"},
     ],
 )
-def test_a_provider_that_cannot_be_trusted_keeps_a_process_from_starting(wrong: dict[str, str]) -> None:
+def test_a_provider_that_cannot_be_trusted_keeps_a_process_from_starting(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="GAIN_OIDC"):
         Settings(**wrong)

@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import text
 
 from app.access.attempts import Attempts
+from app.access.forms import HEADER
 from app.access.policy import Role
 from app.db import Database
 from app.referrals.heartbeat import Beating, beat
 from app.settings import Settings
 from app.web.envelope import CONTENT_SECURITY_POLICY
-from tests.browser import HEADER, carry_token, forms, send, signed_in, submit
 from tests.browser import ORIGIN as OWN
+from tests.browser import carry_token, forms, send, signed_in, submit
 from tests.conftest import HIT, Cast, Workers, gateway, referral
 
 
@@ -178,7 +179,8 @@ async def test_a_form_with_a_file_is_not_read(cast: Cast) -> None:
 
 
 async def test_a_coordinator_sees_its_region_and_the_national_one_everything(cast: Cast, workers: Workers) -> None:
-    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP")
+    vehicle = {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": "GM26 ABC"}]}
+    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP", subject=vehicle)
     await workers.run()
     tarian = (await (await signed_in(cast, "TARIAN")).get("/")).text
     assert welsh in tarian

@@ -185,7 +185,7 @@ class Registrar:
 _IN_USE: ColumnElement[bool] = Account.state != AccountState.REMOVED.value
 
 _BEFORE_LOCK = case(
-    (func.coalesce(Account.password, Account.subject).is_(None), AccountState.INVITED.value),
+    (Account.setup_until.is_not(None), AccountState.INVITED.value),
     else_=AccountState.ACTIVE.value,
 )
 
