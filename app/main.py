@@ -24,7 +24,7 @@ from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
 from app.db import AS_GATEWAY, Database, is_away
-from app.inbox import policy as policy_door
+from app.inbox import own_policy as policy_door
 from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions

@@ -78,7 +78,7 @@ _REFUSED: dict[Verdict, tuple[int, str, str]] = {
 
 
 @router.get(f"{_ITEM}/answer", response_class=Response)
-@permit(Action.ANSWER)
+@permit(Action.READ_INBOX)
 async def answer_page(
     id: UUID, request: Request, principal: CurrentPrincipal, connection: Transaction, outcome: str | None = None
 ) -> Response:
@@ -128,7 +128,7 @@ async def write_answer(
 
 
 @router.get(f"{_ITEM}/answer/check", response_class=Response)
-@permit(Action.ANSWER)
+@permit(Action.READ_INBOX)
 async def check_page(id: UUID, request: Request, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """The whole answer as it will be sent."""
     row = await found(connection, principal, id)

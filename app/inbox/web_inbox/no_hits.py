@@ -33,7 +33,7 @@ Ids = Annotated[list[UUID], Query(max_length=PAGE)]
 
 
 @router.get(_PATH, response_class=Response)
-@permit(Action.ANSWER)
+@permit(Action.READ_INBOX)
 async def confirm_page(
     request: Request,
     principal: CurrentPrincipal,

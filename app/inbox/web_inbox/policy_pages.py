@@ -7,7 +7,9 @@ from app import clock
 from app.access.navigation import Link, add_links
 from app.access.policy import FOR_MANAGERS, Action
 from app.access.routes import CurrentPrincipal, permit
-from app.inbox.policy import held, put
+from app.access.sessions import SignedIn
+from app.errors import OUTSIDE_SCOPE, Problem
+from app.inbox.own_policy import held, put
 from app.inbox.web_inbox import policy_form
 from app.inbox.web_inbox.choices import CRIME_TYPES, pairs
 from app.inbox.web_inbox.policy_form import Filled
@@ -30,7 +32,6 @@ async def policy_page(
 ) -> Response:
     """The policy as it holds, in words."""
     version, policy = await held(request, connection, principal)
-    scope = request.state.signed_in.credential.scope
     return pages.render(
         "policy.html",
         request=request,
@@ -39,15 +40,17 @@ async def policy_page(
         crime_types=[CRIME_TYPES[code] for code in policy.crime_types or ()],
         days=[policy_form.DAYS[str(day)] for day in sorted(policy.working_days)],
         is_away=_is_away(policy),
-        may_change=scope is None or scope >= FOR_MANAGERS,
+        may_change=_may_change(request),
         saved=saved is not None,
     )
 
 
 @router.get(f"{HOME}/change", response_class=Response)
-@permit(Action.MANAGE_POLICY)
+@permit(Action.READ_POLICY)
 async def form_page(request: Request, principal: CurrentPrincipal, connection: Transaction) -> Response:
-    """The form, as it holds now."""
+    """The form, as it holds now, for whoever may send it."""
+    if not _may_change(request):
+        raise Problem(OUTSIDE_SCOPE)
     _, policy = await held(request, connection, principal)
     return _form(request, policy_form.filled(policy))
 
@@ -77,6 +80,12 @@ def _form(request: Request, form: Filled, errors: dict[str, str] | None = None) 
         days=pairs(policy_form.DAYS),
         errors=errors or {},
     )
+
+
+def _may_change(request: Request) -> bool:
+    signed_in: SignedIn = request.state.signed_in
+    scope = signed_in.credential.scope
+    return scope is None or scope >= FOR_MANAGERS
 
 
 def _is_away(policy: OwnPolicy) -> bool:

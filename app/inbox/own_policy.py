@@ -11,7 +11,7 @@ from app.access.routes import CurrentPrincipal, permit
 from app.db import Connection
 from app.errors import INVALID_BODY
 from app.inbox.route import InboxRoute
-from app.parties import own_policy
+from app.parties import own_policy as decisions
 from app.parties.directory import DirectoryCache
 from app.parties.own_policy import OwnPolicy
 from app.parties.records import Directory
@@ -50,18 +50,18 @@ async def put_policy(
 
 async def held(request: Request, connection: Connection, principal: Principal) -> tuple[int, OwnPolicy]:
     """The version and the policy that hold now for the caller's party."""
-    found = await own_policy.newest(connection, principal.party)
+    found = await decisions.newest(connection, principal.party)
     if found is not None:
         return found
     cache: DirectoryCache = request.app.state.directory
     directory: Directory = await cache.get(connection)
-    return 0, own_policy.own_of(directory[principal.party].policy)
+    return 0, decisions.own_of(directory[principal.party].policy)
 
 
 async def put(request: Request, connection: Connection, principal: Principal, body: OwnPolicy) -> int:
     """Make this the policy of the caller's party; returns its version."""
     _, before = await held(request, connection, principal)
-    version = await own_policy.decide(connection, principal.actor, before, body)
+    version = await decisions.decide(connection, principal.actor, before, body)
     cache: DirectoryCache = request.app.state.directory
     cache.forget()
     return version
