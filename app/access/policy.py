@@ -20,7 +20,7 @@ class Role(StrEnum):
 class Relation(StrEnum):
     """Which rows an action reaches; all others answer 404, as what does not exist."""
 
-    OWN = "own"  # the caller's party submitted the referral
+    OWN = "own"  # the caller's party submitted the referral, or the policy is its own
     ADDRESSED = "addressed"  # the dispatch went to the caller's party
     REGION = "region"  # the originator belongs to the caller's region
     ALL = "all"
@@ -56,6 +56,8 @@ class Action(StrEnum):
     MANAGE_KEYS = "manage_keys"
     READ_USERS = "read_users"
     MANAGE_USERS = "manage_users"
+    READ_POLICY = "read_policy"
+    MANAGE_POLICY = "manage_policy"
     SEE_ACCOUNT = "see_account"
     CHANGE_ACCOUNT = "change_account"
 
@@ -87,9 +89,15 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.MANAGE_KEYS: {Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_USERS: {Role.ADMINISTRATOR: Relation.ALL},
     Action.MANAGE_USERS: {Role.ADMINISTRATOR: Relation.ALL},
+    Action.READ_POLICY: {Role.AGENCY: Relation.OWN},
+    Action.MANAGE_POLICY: {Role.AGENCY: Relation.OWN},
     Action.SEE_ACCOUNT: _EVERYBODY,
     Action.CHANGE_ACCOUNT: _EVERYBODY,
 }
+
+
+FOR_MANAGERS = frozenset({Action.MANAGE_POLICY})
+"""What a person needs to be their party's manager for, beside the role."""
 
 
 def relation(role: Role, action: Action) -> Relation | None:
