@@ -100,7 +100,8 @@ class Target:
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()), str(uuid4()))
+    made, item, held, cover, pair, batch = (str(uuid4()) for _ in range(6))
+    return Target(made, "GAIN-0000-000000", item, held, "0" * 12, cover, pair, batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,7 @@ class Ask:
     """How a route is asked. `id` names the target's field in the path; `prepared` what is done to the target before.
 
     `shows`: what a list shows of a target, of which one that is not to be seen must hold nothing. `each`: a batch,
-    answered per item. `lines`: a file of
-    NDJSON. `counts`: figures, in which another's rows must not be counted.
+    answered per item. `lines`: a file of NDJSON. `counts`: figures, in which another's rows must not be counted.
     """
 
     id: str = ""
