@@ -10,7 +10,7 @@ from app.referrals import circuits as circuits_models
 from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
-from app.reporting import counters
+from app.reporting import aggregates, counters
 from app.retention import models as retention_models
 from app.routing import models as routing_models
 
@@ -19,6 +19,7 @@ metadata = Base.metadata
 
 __all__ = [
     "access_models",
+    "aggregates",
     "audit_models",
     "channels_models",
     "circuits_models",

@@ -149,6 +149,7 @@ def _answer(dispatch_id: UUID, body: SubmittedResponse, principal: Principal, ke
         content=orjson.dumps(content),
         sameness=sameness(keys, content),
         claim_id=body.claim_id,
+        decline_reason=body.decline_reason,
     )
 
 

@@ -26,6 +26,7 @@ from workers.counting import Counting
 from workers.dating import Dating
 from workers.process import PUMP_SECONDS
 from workers.pump import Pump
+from workers.reporting import Reporting
 from workers.tasks.seal import Sealing
 from workers.wake import wake_of
 
@@ -57,6 +58,7 @@ class Scheduler:
         self._ticks = 0
         self._timekeeper = Timekeeper()
         self._counting = Counting(self._database)
+        self._reporting = Reporting(self._database)
         self._dating = Dating(self._database)
         self._sealing = Sealing(configuration, self._database)
 
@@ -125,6 +127,7 @@ class Scheduler:
         self._ticks += 1
         await self._keep_time()
         await self._counting.tick()
+        await self._reporting.tick()
         self._dating.tick()
         async with self._database.transaction() as connection:
             await beat(connection, Beating.SCHEDULER)
@@ -165,6 +168,7 @@ class Scheduler:
             self._working.cancel()
             await asyncio.wait([self._working])
         await self._counting.close()
+        await self._reporting.close()
         await self._dating.close()
         await self._sealing.finish()
         await self._channels.close()

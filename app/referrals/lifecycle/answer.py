@@ -13,6 +13,7 @@ from app.crypto.sealing import Place
 from app.crypto.vault import Opener, data_keys
 from app.db import Connection
 from app.referrals.alerts import raise_alerts, settle_alerts
+from app.referrals.codes import DeclineReason
 from app.referrals.lifecycle.claim import claim_holds
 from app.referrals.lifecycle.notify import inboxes_changed
 from app.referrals.states import FINAL, STATE_OF, AlertKind, DispatchState, Outcome
@@ -36,7 +37,7 @@ class Answer:
     """One answer or question of the actor's party to one dispatch.
 
     `content` is the validated document in JSON, not yet sealed; `attempt` is the hand-over an adapter answers, None
-    over HTTP; `claim_id` is the claim it is given under, if any.
+    over HTTP; `claim_id` is the claim it is given under, if any; `decline_reason` is kept beside the content, to count.
     """
 
     dispatch_id: UUID
@@ -46,6 +47,7 @@ class Answer:
     sameness: bytes
     attempt: int | None = None
     claim_id: UUID | None = None
+    decline_reason: DeclineReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,14 @@ _LOG = text("""
 
 _MOVE = text("""
     WITH given AS (
-        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:outcomes AS text[]))
-            AS given (id, state, outcome)
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:outcomes AS text[]),
+                             CAST(:reasons AS text[]))
+            AS given (id, state, outcome, reason)
     ), moved AS (
         UPDATE dispatch
            SET state = given.state, due_delivery_at = NULL, next_check_at = NULL,
                queried_at = CASE WHEN given.state = 'query' THEN coalesce(dispatch.queried_at, now()) END,
-               outcome = CASE WHEN given.state <> 'query' THEN given.outcome END,
+               outcome = CASE WHEN given.state <> 'query' THEN given.outcome END, decline_reason = given.reason,
                answered_at = CASE WHEN given.state <> 'query' THEN now() END,
                closed_at = CASE WHEN given.state <> 'query' THEN now() END
           FROM given WHERE dispatch.id = given.id
@@ -218,8 +221,9 @@ async def _store(
             _MOVE,
             {
                 "ids": list(moves),
-                "states": [STATE_OF[outcome].value for outcome in moves.values()],
-                "outcomes": [outcome.value for outcome in moves.values()],
+                "states": [STATE_OF[answer.outcome].value for answer in moves.values()],
+                "outcomes": [answer.outcome.value for answer in moves.values()],
+                "reasons": [answer.decline_reason for answer in moves.values()],
             },
         )
         await inboxes_changed(connection, [dispatches[key].agency for key in moves])
@@ -249,6 +253,6 @@ async def _tell_coordinators(connection: Connection, stored: Sequence[tuple[UUID
     await settle_alerts(connection, settled, [AlertKind.URGENT_UNACKNOWLEDGED, AlertKind.NOTICE_FAILED])
 
 
-def _last_move_of_each(answers: Iterable[Answer]) -> dict[UUID, Outcome]:
+def _last_move_of_each(answers: Iterable[Answer]) -> dict[UUID, Answer]:
     """A question and then an answer to one dispatch in one call leave it where the last of them leads."""
-    return {answer.dispatch_id: answer.outcome for answer in answers}
+    return {answer.dispatch_id: answer for answer in answers}

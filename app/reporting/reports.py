@@ -1,0 +1,184 @@
+"""The reports: referrals by originator, answers by agency. Each is told from the aggregates, never from the rows.
+
+Every figure is of a period of whole months, and of a scope: one region, all of them, or one originator alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import TextClause, text
+
+from app.access.policy import Action, Relation
+from app.access.principal import Principal
+from app.db import Connection
+from app.errors import NOT_FOUND, Problem
+from app.parties.codes import PartyKind
+from app.parties.directory import Directory
+from app.parties.records import PartyRecord
+from app.reporting.aggregates import BY_MONTH
+from app.reporting.figures import Answers, Fact, answers, by_party
+from app.reporting.period import Period, period
+
+RECENT_MONTHS = 3
+"""The figures beside a queue are of this month and the two before."""
+
+HOURS = 24
+
+# ruff: noqa: S608  the statements are made of constants of this package
+
+
+class Report(StrEnum):
+    """The reports, by the word that their figures are kept under."""
+
+    REFERRALS = "referrals"
+    AGENCIES = "agencies"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose figures: of a region's referrals, of one originator's alone, or (both None) of all."""
+
+    region: str | None = None
+    originator: str | None = None
+
+
+def scope_of(principal: Principal, action: Action, region: str | None, directory: Directory) -> Scope:
+    """What a caller sees, narrowed to a region. Raises `Problem`: 404 for a region that is not the caller's to see."""
+    match principal.relation(action):
+        case Relation.OWN if region is None:
+            return Scope(originator=principal.party)
+        case Relation.REGION if region in (None, principal.party):
+            return Scope(region=principal.party)
+        case Relation.ALL if region is None or region in regions(directory):
+            return Scope(region=region)
+        case _:
+            raise Problem(NOT_FOUND)
+
+
+def regions(directory: Directory) -> dict[str, str]:
+    """The regions' names by code."""
+    return {party.code: party.name for party in directory if party.kind is PartyKind.REGION}
+
+
+def _facts(condition: str, columns: str) -> TextClause:
+    """Figures by these columns, of what is added up and of what has changed since."""
+    kept = f"report = :report AND month BETWEEN :first AND :last AND {condition}"
+    return text(f"""
+        SELECT {columns}, CAST(sum(number) AS bigint) AS number
+          FROM (SELECT month, party, region, figure, detail, number FROM report_month WHERE {kept}
+                 UNION ALL
+                SELECT month, party, region, figure, detail, number
+                  FROM ({BY_MONTH.format("report_change")}) AS change WHERE {kept}) AS counted
+         GROUP BY {columns} HAVING sum(number) <> 0
+    """)
+
+
+_CONDITIONS = {
+    (False, False): "true",
+    (True, False): "region = :region",
+    (False, True): "party = :originator",
+}
+_IN_ALL, _BY_MONTH = (
+    {key: _facts(condition, columns) for key, condition in _CONDITIONS.items()}
+    for columns in ("party, figure, detail", "party, figure, detail, month")
+)
+
+_HOURLY = text("""
+    SELECT agency, hour, CAST(sum(number) AS integer) AS number
+      FROM (SELECT agency, hour, region, number FROM report_hour WHERE hour > now() - interval '1 day'
+             UNION ALL
+            SELECT party, hour, region, number FROM report_change
+             WHERE report = 'agencies' AND bucket IS NOT NULL AND hour > now() - interval '1 day') AS counted
+     WHERE (CAST(:region AS text) IS NULL OR region = :region)
+     GROUP BY agency, hour
+""")
+_NOW = text("SELECT now()")
+
+
+async def facts(connection: Connection, report: Report, scope: Scope, over: Period, *, monthly: bool) -> list[Fact]:
+    """The figures of a report, by month where asked to; of what is not 0 only."""
+    statements = _BY_MONTH if monthly else _IN_ALL
+    given = {"region": scope.region, "originator": scope.originator}
+    parameters: dict[str, Any] = {"report": report.value, "first": over.first, "last": over.last}
+    parameters |= {name: value for name, value in given.items() if value is not None}
+    key = (scope.region is not None, scope.originator is not None)
+    return [Fact(**row._mapping) for row in await connection.execute(statements[key], parameters)]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeReferrals:
+    """One originator's referrals, by month of the period, in order."""
+
+    party: str
+    name: str
+    region: str | None
+    by_month: tuple[int, ...]
+
+    @property
+    def referrals(self) -> int:
+        """All of them."""
+        return sum(self.by_month)
+
+
+async def referrals(connection: Connection, directory: Directory, scope: Scope, over: Period) -> list[MadeReferrals]:
+    """Referrals of each force and ROCU in the scope, those that made none too, and of who else made any; by code."""
+    found = by_party(await facts(connection, Report.REFERRALS, scope, over, monthly=True))
+    listed = {party.code for party in directory if _expected(party, scope)}
+    return [_made(directory.get(code), code, found.get(code, []), over) for code in sorted(listed | found.keys())]
+
+
+def _expected(party: PartyRecord, scope: Scope) -> bool:
+    if scope.originator is not None:
+        return party.code == scope.originator
+    return party.kind in (PartyKind.FORCE, PartyKind.REGION) and scope.region in (None, party.region)
+
+
+def _made(party: PartyRecord | None, code: str, found: Iterable[Fact], over: Period) -> MadeReferrals:
+    numbers: dict[date | None, int] = {fact.month: fact.number for fact in found if fact.figure == "submitted"}
+    by_month = tuple(numbers.get(month, 0) for month in over.months)
+    return MadeReferrals(code, party.name if party else code, party.region if party else None, by_month)
+
+
+@dataclass(frozen=True, slots=True)
+class AgencyAnswers:
+    """What came of what one agency was asked."""
+
+    agency: str
+    name: str
+    answers: Answers
+
+
+async def agencies(connection: Connection, directory: Directory, scope: Scope, over: Period) -> list[AgencyAnswers]:
+    """Answers of every agency, by code, by the month in which its dispatches ended."""
+    found = by_party(await facts(connection, Report.AGENCIES, scope, over, monthly=False))
+    listed = {party.code: party.name for party in directory if party.receives}
+    return [
+        AgencyAnswers(code, listed.get(code, code), answers(found.get(code, [])))
+        for code in sorted(listed.keys() | found.keys())
+    ]
+
+
+async def figures(connection: Connection, region: str | None) -> Mapping[str, Answers]:
+    """Answers of each agency that had any lately (`RECENT_MONTHS`), over a region or (None) all: for the queues."""
+    now = (await connection.execute(_NOW)).scalar_one()
+    over = Period(period(None, None, now).months[-RECENT_MONTHS], period(None, None, now).last)
+    found = await facts(connection, Report.AGENCIES, Scope(region), over, monthly=False)
+    return {agency: answers(of_agency) for agency, of_agency in by_party(found).items()}
+
+
+async def hourly(connection: Connection, region: str | None) -> dict[str, list[int]]:
+    """How many answers each agency gave in each of the last 24 hours, oldest first, the one that runs last.
+
+    Hits, no hits and declines, over a region or (None) all; only agencies that gave any.
+    """
+    now: datetime = (await connection.execute(_NOW)).scalar_one()
+    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+    found: dict[str, list[int]] = {}
+    for row in await connection.execute(_HOURLY, {"region": region}):
+        place = round((row.hour - first).total_seconds() / 3600)
+        if 0 <= place < HOURS:
+            found.setdefault(row.agency, [0] * HOURS)[place] += row.number
+    return found
