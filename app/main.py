@@ -26,17 +26,20 @@ from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
-from app.intake import messages, product, submit, track
+from app.intake import duplicates as own_duplicates
+from app.intake import messages, outcome, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
 from app.referrals.backlog import Bounds
 from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
+from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, queues, retention, sign_in
+from app.status import actions, duplicates, queues, retention, sign_in
 from app.status import pages as status_pages
+from app.status import reports as reports_door
 from app.status.live import Live
 from app.wake import Wake
 from app.web.express import Lanes
@@ -87,9 +90,13 @@ DOORS = (
     respond.router,
     track.router,
     product.router,
+    outcome.router,
+    own_duplicates.router,
     queues.router,
     actions.router,
+    duplicates.router,
     retention.router,
+    reports_door.router,
     messages.router,
     status_pages.router,
     sign_in.router,
@@ -154,6 +161,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
     app.state.presence = Presence()
+    app.state.press = Press()
     app.state.broker = broker = _broker(configuration)
     helpful = {} if broker is None else {"broker": _broker_probe(broker)}
     needed = {"database": _database_probe(database), "keys": _keys_probe(database)}

@@ -7,9 +7,11 @@ from app.db import Base
 from app.parties import channels as channels_models
 from app.parties import models as parties_models
 from app.referrals import circuits as circuits_models
+from app.referrals import duplicates as duplicates_models
 from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
+from app.referrals import outcomes as outcomes_models
 from app.reporting import aggregates, counters
 from app.retention import models as retention_models
 from app.routing import models as routing_models
@@ -25,9 +27,11 @@ __all__ = [
     "circuits_models",
     "counters",
     "crypto_models",
+    "duplicates_models",
     "fan_out_tries_models",
     "heartbeat_models",
     "metadata",
+    "outcomes_models",
     "parties_models",
     "referrals_models",
     "retention_models",

@@ -228,6 +228,17 @@ INVARIANTS: Mapping[str, str] = {
             SELECT to_char(closed_at AT TIME ZONE 'Europe/London', 'YYYY-MM'), agency, region, 'answer_time', '', 1
               FROM dispatch WHERE state IN ('answered', 'declined') AND closed_at IS NOT NULL
              UNION ALL
+            SELECT to_char(acted_on, 'YYYY-MM'), originator, region, figure, detail, number
+              FROM referral_outcome AS outcome
+             CROSS JOIN LATERAL (VALUES
+                   ('actions', '', 1), ('disruption', disruption, (disruption IS NOT NULL)::integer),
+                   ('arrests', '', arrests), ('charged', '', charged), ('prohibition_orders', '', prohibition_orders),
+                   ('children_safeguarded', '', children_safeguarded),
+                   ('adults_safeguarded', '', adults_safeguarded),
+                   ('assets_frozen_pence', '', assets_frozen_pence), ('seized_pence', '', seized_pence))
+                   AS counted (figure, detail, number)
+             WHERE number <> 0 AND id NOT IN (SELECT replaces FROM referral_outcome WHERE replaces IS NOT NULL)
+             UNION ALL
             SELECT to_char(month, 'YYYY-MM'), party, nullif(region, ''), figure,
                    CASE figure WHEN 'answer_time' THEN '' ELSE detail END, -number FROM report_month
              UNION ALL

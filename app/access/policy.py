@@ -36,10 +36,13 @@ class Action(StrEnum):
     READ_REFERRAL = "read_referral"
     READ_RESPONSES = "read_responses"
     CANCEL_REFERRAL = "cancel_referral"
+    RECORD_OUTCOME = "record_outcome"
+    READ_OWN_DUPLICATES = "read_own_duplicates"
     READ_INBOX = "read_inbox"
     ANSWER = "answer"
     SEND_MESSAGE = "send_message"
     COORDINATE = "coordinate"
+    READ_DUPLICATES = "read_duplicates"
     READ_RETENTION = "read_retention"
     READ_QUEUES = "read_queues"
     SEE_STATUS_PAGE = "see_status_page"
@@ -59,10 +62,13 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_REFERRAL: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.READ_RESPONSES: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.CANCEL_REFERRAL: {Role.ORIGINATOR: Relation.OWN},
+    Action.RECORD_OUTCOME: {Role.ORIGINATOR: Relation.OWN},
+    Action.READ_OWN_DUPLICATES: {Role.ORIGINATOR: Relation.OWN},
     Action.READ_INBOX: {Role.AGENCY: Relation.ADDRESSED},
     Action.ANSWER: {Role.AGENCY: Relation.ADDRESSED},
     Action.SEND_MESSAGE: {Role.ORIGINATOR: Relation.OWN},
     Action.COORDINATE: _OVERSEERS,
+    Action.READ_DUPLICATES: _OVERSEERS,
     Action.READ_RETENTION: _OVERSEERS,
     Action.READ_QUEUES: _OVERSEERS,
     Action.SEE_STATUS_PAGE: _OVERSEERS,

@@ -1,52 +1,94 @@
 """`GET /v1/referrals/{id}/product`: everything that came back to a referral, as one document."""
 
-from typing import Annotated
+import contextlib
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from app.access.policy import Action
+from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
-from app.errors import DISPOSED, NOT_ACCEPTABLE, NOT_FOUND, Problem
+from app.db import Connection
+from app.errors import DISPOSED, NOT_ACCEPTABLE, NOT_FOUND, UNAVAILABLE, Problem
 from app.intake.product_views import ProductView
 from app.referrals import queries
 from app.reporting.product import product
-from app.web.database import Transaction
+from app.reporting.sheet import sheet
+from app.reporting.sheets import Press, as_html, for_press
+from app.web.database import transaction
 from app.web.docs import refusals
 from app.web.json import json_response
 from app.web.negotiation import preferred
 
 router = APIRouter(route_class=AccessRoute, prefix="/v1/referrals", tags=["originators"])
 
-_FORMS = ("application/json",)
+JSON, HTML, PDF = "application/json", "text/html", "application/pdf"
+
+_Product = dict[str, Any]
+
+_transaction = contextlib.asynccontextmanager(transaction)
 
 
 @router.get(
     "/{id}/product",
     response_model=ProductView,
-    responses=refusals(NOT_FOUND, NOT_ACCEPTABLE, DISPOSED),
+    responses={
+        200: {
+            "description": "The product, in the form that `Accept` prefers; JSON where it takes any.",
+            "content": {
+                HTML: {"schema": {"type": "string"}},
+                PDF: {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        **refusals(NOT_FOUND, NOT_ACCEPTABLE, DISPOSED, UNAVAILABLE),
+    },
     summary="Read the consolidated product",
 )
 @permit(Action.READ_RESPONSES)
 async def read_product(
     id: UUID,
+    request: Request,
     principal: CurrentPrincipal,
-    connection: Transaction,
     accept: Annotated[str | None, Header(max_length=1_000)] = None,
 ) -> Response:
-    """The subject, who was asked and why, what was found, who declined, and who is still to answer. JSON so far."""
-    if preferred(accept, _FORMS) is None:
-        raise Problem(NOT_ACCEPTABLE, "The product is given as application/json; HTML and PDF are not made yet.")
-    found = await product(connection, queries.visible(principal, Action.READ_RESPONSES), id)
-    if found is None:
-        raise Problem(NOT_FOUND)
+    """The subject, who was asked and why, what was found, who declined, and who is still to answer.
+
+    JSON for programs; HTML to read and print; PDF (tagged, PDF/UA-1) to file. All say the same.
+    """
+    form = preferred(accept, (JSON, HTML, PDF))
+    if form is None:
+        raise Problem(NOT_ACCEPTABLE, f"The product is given as {JSON}, {HTML} or {PDF}.")
+    # A transaction of its own: what is being drawn holds no connection, and is logged before it leaves.
+    async with _transaction(request) as connection:
+        found = await product(connection, queries.visible(principal, Action.READ_RESPONSES), id)
+        if found is None:
+            raise Problem(NOT_FOUND)
+        names = {party.code: party.name for party in await request.app.state.directory.get(connection)}
+        drawn = sheet(found, names, principal.party)
+        written = for_press(drawn) if form == PDF else b""
+        await _log(connection, principal, found, form)
+    headers = {"Vary": "Accept"}
+    if form == JSON:
+        return json_response(found, headers=headers)
+    if form == HTML:
+        answer = as_html(drawn)
+        answer.headers.update({**headers, "Content-Disposition": f'inline; filename="{found["reference"]}.html"'})
+        return answer
+    press: Press = request.app.state.press
+    headers["Content-Disposition"] = f'attachment; filename="{found["reference"]}.pdf"'
+    return Response(await press.pdf(written), media_type=PDF, headers=headers)
+
+
+async def _log(connection: Connection, principal: Principal, found: _Product, form: str) -> None:
+    """A disclosure of the answers in it, or a consultation where there are none."""
     told = [str(answer["response_id"]) for answer in (*found["answers"], *found["declined"])]
     operation = Operation.DISCLOSURE if told else Operation.CONSULTATION
     recipients = [principal.party] if told else []
+    detail = {"ids": told, "form": form}
     await record(
         connection,
         principal.actor,
-        [Event(operation, "product.read", id, recipients=recipients, detail={"ids": told})],
+        [Event(operation, "product.read", found["id"], recipients=recipients, detail=detail)],
     )
-    return json_response(found, headers={"Vary": "Accept"})

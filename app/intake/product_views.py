@@ -5,11 +5,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from app.intake.outcome_views import OutcomeTotalsView, OutcomeView
 from app.parties.codes import CrimeType, LegalBasis, Priority
 from app.referrals.codes import Criterion, DeclineReason, FactKind, Marking, OnwardDisclosure, SubjectWarning
 from app.referrals.documents import Contact, Grading, Handling, OrganisedCrimeGroup, Subject
 from app.referrals.states import DispatchState, Outcome, ReferralState
 
+_GATEWAY = "The legal gateway that was proposed when the body was asked."
 _ONWARD = "`consent_required`: ask the body before this goes to anyone else. Null: it did not say, so ask too."
 
 
@@ -73,6 +75,7 @@ class AnswerView(BaseModel):
     handling: Handling | None
     onward_disclosure: OnwardDisclosure | None = Field(description=_ONWARD)
     legal_basis: LegalBasis | None
+    gateway: str | None = Field(description=_GATEWAY)
     contact: str | None
     delivered_at: datetime | None
     answered_at: datetime
@@ -87,6 +90,7 @@ class DeclinedView(BaseModel):
     round: int
     summary: str | None
     legal_basis: LegalBasis | None
+    gateway: str | None = Field(description=_GATEWAY)
     contact: str | None
     answered_at: datetime
 
@@ -136,3 +140,5 @@ class ProductView(BaseModel):
     declined: list[DeclinedView] = Field(description="Oldest first.")
     outstanding: list[OutstandingView] = Field(description="The first due first.")
     unanswered: list[StandingView] = Field(description="Expired, undeliverable or cancelled.")
+    outcomes: list[OutcomeView] = Field(description="What the originator has recorded, oldest first.")
+    outcome_totals: OutcomeTotalsView

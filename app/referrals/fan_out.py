@@ -20,7 +20,7 @@ from app.logs import logger
 from app.parties.codes import Priority
 from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
-from app.referrals import fan_out_tries, lifecycle
+from app.referrals import duplicates, fan_out_tries, lifecycle
 from app.referrals.codes import priority_of
 from app.referrals.fan_out_tries import MOST_TRIES, Try
 from app.referrals.lifecycle import NewDispatch
@@ -176,6 +176,7 @@ async def _open(connection: Connection, means: _Means, referrals: Sequence[_Refe
             unaddressed.append(referral.id)
     await lifecycle.open_dispatches(connection, means.actor, dispatches)
     await lifecycle.hold_without_addressee(connection, means.actor, unaddressed)
+    await duplicates.find(connection, means.actor, _ids(referrals))
 
 
 def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:

@@ -20,7 +20,7 @@ def _figure() -> list[Column[str]]:
     return [Column(name, Text, nullable=False) for name in ("party", "region", "figure", "detail")]
 
 
-# `report` is the report that the row is for: `referrals` (`party` is the originator) or `agencies` (the agency).
+# `report` is the report that the row is for: `referrals` and `outcomes` (`party` is the originator), `agencies`.
 # `region` is empty where there is none. `detail` divides a figure: why it was declined, when it was given up.
 REPORT_CHANGE = Table(
     "report_change",
@@ -98,6 +98,10 @@ _BUCKET = (
     "least(95, CAST(floor(5.770780163555854 * ln(greatest(1, date_part('epoch', answered_at - queued_at))))"
     " AS smallint))"
 )
+_OUTCOMES = (
+    "arrests charged prohibition_orders children_safeguarded adults_safeguarded assets_frozen_pence seized_pence"
+).split()
+
 # The same as the triggers count (migration 0017), of all rows at once.
 _TRUTH = f"""
     SELECT 'referrals' AS report, {_MONTH.format("created_at")} AS month, originator AS party,
@@ -118,6 +122,17 @@ _TRUTH = f"""
      WHERE closed_at IS NOT NULL AND state IN ('answered', 'declined', 'expired', 'undeliverable', 'cancelled')
        AND (state <> 'answered' OR outcome IS NOT NULL)
      GROUP BY 2, 3, 4, 5, 6, 7
+     UNION ALL
+    SELECT 'outcomes', CAST(date_trunc('month', acted_on) AS date), originator, coalesce(region, ''), figure, detail,
+           CAST(NULL AS smallint), sum(number)
+      FROM referral_outcome AS outcome
+     CROSS JOIN LATERAL (VALUES ('actions', '', CAST(1 AS bigint)),
+                                ('disruption', disruption, CASE WHEN disruption IS NOT NULL THEN 1 END),
+                                {", ".join(f"('{name}', '', {name})" for name in _OUTCOMES)}
+                        ) AS counted (figure, detail, number)
+     WHERE number <> 0
+       AND NOT EXISTS (SELECT FROM referral_outcome AS later WHERE later.replaces = outcome.id)
+     GROUP BY 2, 3, 4, 5, 6
 """
 
 DIFFERENCES = f"""

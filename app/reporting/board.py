@@ -1,6 +1,6 @@
 """What a co-ordinator's page shows: the queues, what is held, the referrals in progress, and whether the parts work.
 
-Set-based: eight queries however much there is. Nothing of what was submitted is read: the page names no subject.
+Set-based: nine queries however much there is. Nothing of what was submitted is read: the page names no subject.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 
 from app.db import Connection
+from app.referrals import duplicates
 from app.referrals.codes import priority_of
 from app.referrals.heartbeat import Beating, silent_seconds
 from app.referrals.states import CLOCK_RUNS
@@ -20,6 +21,7 @@ from app.reporting.trouble import NO_TROUBLE, Trouble, trouble
 
 PAGE_SIZE = 20
 HELD_SHOWN = 5
+DUPLICATES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Board:
     up to `HELD_SHOWN` + 1 held referrals, oldest first; `referrals` up to `PAGE_SIZE` in progress, newest first, each
     with its `dispatches`; `following` is the id after which the next page begins. `silent` has the seconds
     since each part last completed work, None where it never did. `trouble` is what fails on the way to the agencies.
+    `duplicates` are up to `DUPLICATES_SHOWN` + 1 undecided possible duplicates, newest first, as
+    `referrals.duplicates.page` gives them.
     """
 
     at: datetime
@@ -48,6 +52,7 @@ class Board:
     following: UUID | None
     silent: Mapping[Beating, float | None]
     trouble: Trouble = NO_TROUBLE
+    duplicates: Sequence[dict[str, Any]] = ()
 
 
 def _of_referrals(condition: str, order: str) -> TextClause:
@@ -102,6 +107,7 @@ async def board(connection: Connection, view: View) -> Board:
         following=shown[-1]["id"] if len(rows) > PAGE_SIZE else None,
         silent=await silent_seconds(connection),
         trouble=await trouble(connection, view.region),
+        duplicates=await duplicates.page(connection, view.region, limit=DUPLICATES_SHOWN + 1),
     )
 
 

@@ -17,6 +17,7 @@ from app import clock
 from app.db import Connection
 from app.referrals import queries
 from app.referrals.codes import FactKind, HandlingCode, OnwardDisclosure
+from app.referrals.outcomes import added_up, outcomes
 from app.referrals.states import CLOCK_RUNS, FINAL, DispatchState, Outcome
 
 _Row = Mapping[str, Any]
@@ -38,11 +39,12 @@ async def product(connection: Connection, seen: ColumnElement[bool], referral_id
     referral = await queries.whole(connection, seen, referral_id)
     if referral is None:
         return None
-    return consolidate(referral, await queries.responses(connection, referral_id), clock.now())
+    responses = await queries.responses(connection, referral_id)
+    return consolidate(referral, responses, clock.now(), await outcomes(connection, referral_id))
 
 
-def consolidate(referral: _Row, responses: Sequence[_Row], now: datetime) -> _Document:
-    """Pure: the product of a referral (as `queries.get` gives it) and its responses (as `queries.responses` does).
+def consolidate(referral: _Row, responses: Sequence[_Row], now: datetime, recorded: Sequence[_Row] = ()) -> _Document:
+    """Pure: the product of a referral (as `queries.get` gives it), its responses and outcomes (as theirs give them).
 
     A body counts once, as its latest round stands; what it said in earlier rounds stays, each with its round.
     """
@@ -64,6 +66,8 @@ def consolidate(referral: _Row, responses: Sequence[_Row], now: datetime) -> _Do
         "declined": [_declined(answer) for answer in answers if answer["outcome"] == Outcome.DECLINED],
         "outstanding": _outstanding(standing, responses, now),
         "unanswered": [_named(dispatch) for dispatch in standing if dispatch["state"] in _UNANSWERED],
+        "outcomes": list(recorded),
+        "outcome_totals": added_up(recorded),
     }
 
 
@@ -87,6 +91,7 @@ def _answer(dispatch: _Row, response: _Row) -> _Document:
         "summary": response.get("summary"),
         "decline_reason": response.get("decline_reason"),
         **{name: response.get(name) for name in _GIVEN},
+        "gateway": dispatch.get("gateway"),
         "contact": response.get("contact"),
         "facts": response.get("facts", []),
         "delivered_at": dispatch["delivered_at"],
@@ -157,7 +162,7 @@ def _without_facts(answer: _Row) -> _Document:
 
 
 def _declined(answer: _Row) -> _Document:
-    told = ("response_id", "agency", "round", "summary", "legal_basis", "contact", "answered_at")
+    told = ("response_id", "agency", "round", "summary", "legal_basis", "gateway", "contact", "answered_at")
     return {"reason": answer["decline_reason"], **{name: answer[name] for name in told}}
 
 

@@ -1,11 +1,11 @@
-"""The reports: referrals by originator, answers by agency. Each is told from the aggregates, never from the rows.
+"""The reports: referrals and outcomes by originator, answers by agency; told from the aggregates, never from the rows.
 
 Every figure is of a period of whole months, and of a scope: one region, all of them, or one originator alone.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.parties.codes import PartyKind
 from app.parties.directory import Directory
 from app.parties.records import PartyRecord
 from app.reporting.aggregates import BY_MONTH
-from app.reporting.figures import Answers, Fact, answers, by_party
+from app.reporting.figures import Answers, Brought, Fact, answers, brought, by_party
 from app.reporting.period import Period, period
 
 RECENT_MONTHS = 3
@@ -35,6 +35,7 @@ class Report(StrEnum):
 
     REFERRALS = "referrals"
     AGENCIES = "agencies"
+    OUTCOMES = "outcomes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,10 @@ async def referrals(connection: Connection, directory: Directory, scope: Scope, 
     """Referrals of each force and ROCU in the scope, those that made none too, and of who else made any; by code."""
     found = by_party(await facts(connection, Report.REFERRALS, scope, over, monthly=True))
     listed = {party.code for party in directory if _expected(party, scope)}
-    return [_made(directory.get(code), code, found.get(code, []), over) for code in sorted(listed | found.keys())]
+    return [
+        MadeReferrals(code, *_who(directory, code), _by_month(found.get(code, []), over))
+        for code in sorted(listed | found.keys())
+    ]
 
 
 def _expected(party: PartyRecord, scope: Scope) -> bool:
@@ -136,10 +140,15 @@ def _expected(party: PartyRecord, scope: Scope) -> bool:
     return party.kind in (PartyKind.FORCE, PartyKind.REGION) and scope.region in (None, party.region)
 
 
-def _made(party: PartyRecord | None, code: str, found: Iterable[Fact], over: Period) -> MadeReferrals:
-    numbers: dict[date | None, int] = {fact.month: fact.number for fact in found if fact.figure == "submitted"}
-    by_month = tuple(numbers.get(month, 0) for month in over.months)
-    return MadeReferrals(code, party.name if party else code, party.region if party else None, by_month)
+def _who(directory: Directory, code: str) -> tuple[str, str | None]:
+    """A party's name and region; one that no release of the reference data names any more has its code alone."""
+    party = directory.get(code)
+    return (party.name, party.region) if party else (code, None)
+
+
+def _by_month(found: Iterable[Fact], over: Period) -> tuple[int, ...]:
+    numbers = {fact.month: fact.number for fact in found}
+    return tuple(numbers.get(month, 0) for month in over.months)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,25 @@ async def agencies(connection: Connection, directory: Directory, scope: Scope, o
     return [
         AgencyAnswers(code, listed.get(code, code), answers(found.get(code, [])))
         for code in sorted(listed.keys() | found.keys())
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What one originator recorded of its actions."""
+
+    party: str
+    name: str
+    region: str | None
+    brought: Brought
+
+
+async def outcomes(connection: Connection, directory: Directory, scope: Scope, over: Period) -> list[Outcomes]:
+    """What the actions of each force and ROCU in the scope brought, and of who else recorded any; by code."""
+    found = by_party(await facts(connection, Report.OUTCOMES, scope, over, monthly=False))
+    listed = {party.code for party in directory if _expected(party, scope)}
+    return [
+        Outcomes(code, *_who(directory, code), brought(found.get(code, []))) for code in sorted(listed | found.keys())
     ]
 
 

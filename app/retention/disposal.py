@@ -66,6 +66,9 @@ _ERASE: tuple[TextClause, ...] = tuple(
             WHERE referral_id = :these
               AND (sealed_reason IS NOT NULL OR ended_because IS NOT NULL OR last_failure IS NOT NULL)""",
         "DELETE FROM fan_out_try WHERE referral_id = :these",
+        "UPDATE referral_outcome SET sealed_summary = NULL WHERE referral_id = :these",
+        # That two referrals are about one subject says something of the subject; of the other it goes too.
+        "DELETE FROM duplicate WHERE earlier = :these OR later = :these",
         """DELETE FROM audit_salt USING audit_event
             WHERE audit_salt.event_id = audit_event.id AND audit_event.referral_id = :these""",
         """UPDATE referral

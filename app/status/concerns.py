@@ -9,7 +9,7 @@ from typing import Any
 from app.parties.codes import Channel
 from app.referrals.heartbeat import HEALTHY_SECONDS, Beating
 from app.referrals.states import AlertKind
-from app.reporting.board import HELD_SHOWN, Board
+from app.reporting.board import DUPLICATES_SHOWN, HELD_SHOWN, Board
 from app.reporting.queues import Health
 from app.reporting.trouble import UNSENT_SHOWN
 from app.web.words import LONDON, ago, counted
@@ -86,6 +86,7 @@ def concerns(board: Board, running: Running) -> list[Concern]:
         _unsent(board),
         _held_referrals(board),
         _held_items(board.queues),
+        _duplicates(board),
         *(_alerts(board.alerts, kind) for kind in _ALERTS),
         _ended(board.trouble.ended, board.at),
         _paused(board.trouble.paused),
@@ -156,6 +157,29 @@ def _held_referrals(board: Board) -> Concern | None:
         for referral in shown
     ]
     return Concern(Severity.WARN, "Held", f"{number} held until you decide.", cases)
+
+
+def _duplicates(board: Board) -> Concern | None:
+    """Of each pair the caller's own referral by name; of the other what its region may know."""
+    if not board.duplicates:
+        return None
+    shown = board.duplicates[:DUPLICATES_SHOWN]
+    more = len(board.duplicates) > DUPLICATES_SHOWN
+    number = f"More than {DUPLICATES_SHOWN} pairs" if more else counted(len(shown), "pair")
+    on_page = {referral["id"] for referral in board.referrals}
+    cases = []
+    for pair in shown:
+        own, other = sorted(pair["referrals"], key=lambda one: one["id"] is None)
+        cases.append(
+            Case(
+                name=own["reference"],
+                part=f"referral-{own['id']}" if own["id"] in on_page else "",
+                note=f"{own['originator']}; {other['reference']} of {other['originator']}"
+                f" ({other['region'] or 'national'}), found {ago(pair['found_at'], board.at)}",
+            )
+        )
+    text = f"{number} of referrals may be about one subject, from different parties. Speak to one another, and decide."
+    return Concern(Severity.WARN, "Duplicate", text, cases)
 
 
 def _unsent(board: Board) -> Concern | None:

@@ -1,4 +1,4 @@
-"""Tables as CSV (RFC 4180) that a spreadsheet opens as what they are: text stays text, and no cell is a formula. Pure."""
+"""Tables as CSV (RFC 4180) that a spreadsheet opens as what they are: no cell of text is a formula. Pure."""
 
 import csv
 import io

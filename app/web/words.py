@@ -40,7 +40,7 @@ def length(seconds: float, *, whole: bool = True) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time span to two figures or so, as it is compared with others: `40 seconds`, `35 minutes`, `31 hours`, `4.2 days`."""
+    """A time span to two figures or so, to be compared: `40 seconds`, `35 minutes`, `31 hours`, `4.2 days`."""
     if seconds < 90:
         return counted(round(seconds), "second")
     if seconds < 5_400:
@@ -55,10 +55,10 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
-def joined(names: Sequence[str]) -> str:
-    """Names in a sentence: `A`, `A and B`, `A, B and C`; of more than three, `A, B and 4 others`."""
-    if len(names) > 3:
-        return f"{', '.join(names[:2])} and {len(names) - 2} others"
+def joined(names: Sequence[str], most: int = 3) -> str:
+    """Names in a sentence: `A`, `A and B`, `A, B and C`; of more than `most`, `A, B and 4 others`."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
     return " and ".join([", ".join(names[:-1]), *names[-1:]] if len(names) > 1 else names)
 
 

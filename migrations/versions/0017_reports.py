@@ -10,7 +10,7 @@ from alembic import op
 # ruff: noqa: S608  the statements are made of constants of this file
 
 revision: str = "0017"
-down_revision: str | None = "0010"
+down_revision: str | None = "0014"
 branch_labels: str | None = None
 depends_on: str | None = None
 
@@ -50,7 +50,28 @@ ENDED = f"""
      GROUP BY hour, agency, region, figure, detail, bucket HAVING sum(sign) <> 0
 """
 
+FIGURES = (
+    "arrests charged prohibition_orders children_safeguarded adults_safeguarded assets_frozen_pence seized_pence"
+).split()
+
+# One that is replaced counts no more. Rows are only ever added.
+RECORDED = f"""
+    INSERT INTO report_change (report, hour, party, region, figure, detail, number)
+    SELECT 'outcomes', CAST(acted_on AS timestamp) AT TIME ZONE 'Europe/London', originator, coalesce(region, ''),
+           figure, detail, sum(sign * number)
+      FROM (SELECT made.*, 1 AS sign FROM made
+             UNION ALL
+            SELECT replaced.*, -1 FROM referral_outcome AS replaced JOIN made ON made.replaces = replaced.id) AS change
+     CROSS JOIN LATERAL (VALUES ('actions', '', CAST(1 AS bigint)),
+                                ('disruption', disruption, CASE WHEN disruption IS NOT NULL THEN 1 END),
+                                {", ".join(f"('{name}', '', {name})" for name in FIGURES)}
+                        ) AS counted (figure, detail, number)
+     WHERE number <> 0
+     GROUP BY acted_on, originator, region, figure, detail HAVING sum(sign * number) <> 0
+"""
+
 TRIGGERS = {
+    "report_outcome_insert": ("referral_outcome", "INSERT", "NEW TABLE AS made", RECORDED),
     "report_referral_insert": ("referral", "INSERT", "NEW TABLE AS made", SUBMITTED % _MADE),
     "report_referral_delete": ("referral", "DELETE", "OLD TABLE AS gone", SUBMITTED % _GONE),
     "report_dispatch_update": (

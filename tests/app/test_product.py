@@ -48,7 +48,7 @@ async def test_each_reading_is_one_disclosure_in_the_log(cast: Cast, workers: Wo
     id_ = await answered(cast, workers, force)
     product = (await force.get(f"/v1/referrals/{id_}/product")).json()
     told = {"ids": [product["answers"][0]["response_id"]]}
-    assert await disclosures(database) == [("disclosure", ["SWP"], told)]
+    assert await disclosures(database) == [("disclosure", ["SWP"], {**told, "form": "application/json"})]
     await (await cast.play("TARIAN")).get(f"/v1/referrals/{id_}/product")
     assert [entry[1] for entry in await disclosures(database)] == [["SWP"], ["TARIAN"]]
 
