@@ -1,5 +1,13 @@
 # One image for every part of the broker: `docker run gain-broker serve | worker | scheduler | migrate`.
 
+# Only to compile the styles of the pages: nothing of Node.js is in the image.
+FROM node:24-slim AS styles
+WORKDIR /build
+COPY .npmrc package.json package-lock.json ./
+COPY app/web/styles app/web/styles
+RUN sh app/web/styles/vendor.sh
+
+
 FROM python:3.13-slim-trixie AS builder
 WORKDIR /build
 
@@ -15,6 +23,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 COPY pyproject.toml LICENSE ./
 COPY app app
+COPY --from=styles /build/app/web/static/vendor app/web/static/vendor
 COPY migrations migrations
 COPY workers workers
 RUN pip wheel --no-build-isolation --no-deps --wheel-dir dist . \

@@ -4,6 +4,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
+STYLES := app/web/static/vendor/govuk.css
 CODE := app workers tests migrations benchmarks
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install
 UV := uv==0.13.9
@@ -15,21 +16,21 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-setup: .venv/.runtime ## install the broker into .venv from the hashed lock
+setup: .venv/.runtime $(STYLES) ## install the broker into .venv, and the styles of its pages, from the hashed locks
 
-demo: .venv/.runtime ## play Operation Lava on a system of its own, print the product and the times
+demo: .venv/.runtime $(STYLES) ## play Operation Lava on a system of its own, print the product and the times
 	@$(BIN)/gain demo $(ARGS)
 
-up: .venv/.runtime ## run the broker until Ctrl-C; ARGS="--simulate --port 8000"
+up: .venv/.runtime $(STYLES) ## run the broker until Ctrl-C; ARGS="--simulate --port 8000"
 	@$(BIN)/gain up $(ARGS)
 
-test: .venv/.dev ## run the whole test suite; ARGS="-k words" for a part of it
+test: .venv/.dev $(STYLES) ## run the whole test suite; ARGS="-k words" for a part of it
 	@sh tests/chromium.sh
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore=tests/faults $(ARGS)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory faults ARGS=--short)
 
 # One after another, on one system: what is measured here is not to be disturbed by other tests.
-faults: .venv/.dev ## kill, cut off and starve real processes, and count what is lost or doubled; ARGS=--short for a part
+faults: .venv/.dev $(STYLES) ## kill, cut off and starve real processes, and count what is lost or doubled; ARGS=--short for a part
 	$(BIN)/python -m pytest tests/faults --long $(ARGS)
 
 fuzz: .venv/.dev ## ask everything of the API as every role by schemathesis, 20,000 cases, and hold it to its own document
@@ -67,11 +68,12 @@ lock: $(BIN)/pip ## resolve the lock files from pyproject.toml; ARGS=--upgrade f
 	$(COMPILE) pyproject.toml --group dev --group build --output-file requirements-dev.txt
 	$(COMPILE) pyproject.toml --constraints requirements-dev.txt --output-file requirements.txt
 	$(COMPILE) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
+	$(COMPILE) --group node --output-file requirements-node.txt
 
-secrets: secrets/master secrets/database secrets/keyring ## make the three secret files that docker compose needs
+secrets: $(addprefix secrets/,master database database_gateway database_worker database_auditor keyring) ## make the secret files that docker compose needs
 
-clean: ## remove .venv and all caches; data in .gain stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean: ## remove .venv, the styles and all caches; data in .gain stays
+	rm -rf .venv node_modules app/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find app workers tests migrations benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # bin/pip is the last thing venv makes: a folder without it was interrupted, and is made anew.
@@ -94,6 +96,9 @@ $(BIN)/pip:
 	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.txt
 	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch .venv/.runtime $@
+
+$(STYLES): package.json package-lock.json requirements-node.txt $(wildcard app/web/styles/*) | $(BIN)/pip
+	@sh app/web/styles/vendor.sh
 
 # The folder is closed to others; the files are not, for containers read them under users of their own.
 secrets/keyring:

@@ -7,13 +7,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands import access, audit, keyring, keys, retention
 from app.commands.words import HERE, DataDirectory, say
 from app.referrals.heartbeat import HEALTHY_SECONDS, Beating
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 cli = typer.Typer(
     name="gain",
@@ -85,6 +88,7 @@ def serve(
 
     settings = Settings()
     _need(settings, "database_url", "broker_url")
+    _check_database(settings, "gateway")
     run(settings, processes or settings.gateway_processes, listen_fd)
 
 
@@ -102,6 +106,7 @@ def worker(
     _need(settings, "database_url", *(() if no_broker else ("broker_url",)))
     if not no_broker and not settings.has_broker:
         raise SettingsError(f"GAIN_BROKER_URL={NO_BROKER}: start this worker with --no-broker, or name a broker")
+    _check_database(settings, "worker")
     settings = settings.model_copy(update={"worker_processes": processes or settings.worker_processes})
     if no_broker:
         from workers import polling
@@ -120,6 +125,7 @@ def scheduler() -> None:
 
     settings = Settings()
     _need(settings, "database_url", "broker_url")
+    _check_database(settings, "scheduler")
     from workers.tasks.scheduler import run
 
     run(settings)
@@ -129,7 +135,8 @@ def scheduler() -> None:
 def migrate() -> None:
     """Bring the database of GAIN_DATABASE_URL to this version's schema and reference data. Safe to repeat.
 
-    Seals what a version without encryption stored; once more when its last process has ended.
+    As the database's owner. Makes the roles that the parts sign in as, with the passwords that are named, or says what
+    a DBA must do. Seals what a version without encryption stored; once more when its last process has ended.
     """
     import asyncio
 
@@ -140,7 +147,7 @@ def migrate() -> None:
     settings = Settings()
     _need(settings, "database_url", secret=False)
     with needing_database():
-        asyncio.run(prepare(settings.database_url))
+        asyncio.run(prepare(settings.database_url, settings))
         sealed = asyncio.run(seal(settings, lambda done: say(f"{done} rows of an earlier version sealed")))
     say("the schema and the reference data are up to date")
     if sealed:
@@ -233,6 +240,17 @@ def _need(settings: object, *names: str, secret: bool = True) -> None:
             "GAIN_KEY_RING_FILE (or GAIN_KEY_RING) must hold a key ring; make one with: gain keyring new"
         )
     settings.refuse_key_ring_of_tests()
+
+
+def _check_database(settings: "Settings", part: str) -> None:
+    """Raise `StartRefused` where production must not run on this database as this user of it."""
+    import asyncio
+
+    from app import logs
+    from app.runtime.wall import check
+
+    logs.configure(part, settings.log_level)
+    asyncio.run(check(settings))
 
 
 def main() -> None:

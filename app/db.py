@@ -3,6 +3,7 @@
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from socket import gaierror
 
 import asyncpg
@@ -17,6 +18,38 @@ from app.settings import Settings
 Connection = AsyncConnection
 
 _SETTINGS = "gain_settings"
+
+ACTING = "gain_as_"
+"""What the names of the roles begin with that a transaction takes on; the rest is a caller's role, or a part's name."""
+
+_ACT = "SELECT set_config('role', $1, true), set_config('gain.parties', CAST(CAST($2 AS text[]) AS text), true)"
+
+
+@dataclass(frozen=True, slots=True)
+class Behalf:
+    """On whose behalf a transaction acts: the database role it takes on, and the parties whose rows it then reaches.
+
+    What the role may do, and which rows it sees, PostgreSQL itself decides (docs/decisions/0018-row-level-security.md).
+    """
+
+    role: str
+    parties: tuple[str, ...] = ()
+
+
+AS_GATEWAY = Behalf(ACTING + "gateway")
+"""The gateway's own housekeeping: credentials, presence, reference data, readiness. It reads no referral."""
+
+AS_WORKER = Behalf(ACTING + "worker")
+"""Worker and scheduler: every row of what they work on."""
+
+AS_AUDITOR = Behalf(ACTING + "auditor", ("GAIN",))
+"""An operator's command that reads the log."""
+
+AS_ADMINISTRATOR = Behalf(ACTING + "administrator", ("GAIN",))
+"""An operator's command that manages keys."""
+
+AS_OWNER = Behalf("none")
+"""Whoever signed in to the database, for commands that only the tables' owner may give."""
 
 # Classes of SQLSTATE: connection lost; too many connections, disk full; shut down, starting up, cancelled.
 _AWAY_CLASSES = {"08", "53", "57"}
@@ -45,7 +78,7 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """The engine of this process. `transaction()` commits on leaving without an error, rolls back otherwise."""
+    """The engine of this process. `transaction(…)` commits on leaving without an error, rolls back otherwise."""
 
     def __init__(self, settings: Settings) -> None:
         self._options = {
@@ -70,20 +103,29 @@ class Database:
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """One transaction on one connection."""
+    async def transaction(self, behalf: Behalf | None = None) -> AsyncIterator[Connection]:
+        """One transaction on one connection. Without a `behalf` the program's own logins reach no table at all."""
         async with self.engine.begin() as connection:
+            if behalf is not None:
+                await act(connection, behalf)
             yield connection
 
-    async def connect_driver(self) -> asyncpg.Connection:
+    async def connect_driver(self, behalf: Behalf) -> asyncpg.Connection:
         """A connection of the driver itself, beside the pool, for LISTEN. Whoever asks for it closes it."""
         _, target = self.engine.dialect.create_connect_args(self.engine.url)
         target.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own, not the driver's
-        return await asyncpg.connect(**target, **self._options)
+        connection = await asyncpg.connect(**target, **self._options)
+        await connection.execute(f"SET ROLE {behalf.role}")
+        return connection
 
     async def close(self) -> None:
         """Close every connection of the pool."""
         await self.engine.dispose()
+
+
+async def act(connection: Connection, behalf: Behalf) -> None:
+    """Act on somebody's behalf from here to the end of the caller's transaction, or until somebody else's."""
+    await connection.exec_driver_sql(_ACT, (behalf.role, list(behalf.parties)))
 
 
 def settings_of(connection: Connection) -> Settings:

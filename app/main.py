@@ -21,7 +21,7 @@ from app.administration import log as audit_log
 from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
-from app.db import Database, is_away
+from app.db import AS_GATEWAY, Database, is_away
 from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
@@ -216,7 +216,7 @@ async def _write_presence(database: Database, presence: Presence) -> None:
         if not agencies:
             continue
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_GATEWAY) as connection:
                 await presence.write(connection, agencies)
         except Exception as error:
             if not is_away(error):
@@ -228,7 +228,7 @@ async def _watch_backlog(database: Database, gauge: BacklogGauge) -> None:
     """Look every second how many accepted referrals wait for the workers."""
     while True:
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_GATEWAY) as connection:
                 await gauge.sample(connection)
         except Exception as error:
             if not is_away(error):
@@ -246,7 +246,7 @@ def _broker(configuration: Settings) -> Redis | None:
 
 def _database_probe(database: Database) -> Probe:
     async def ask() -> None:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_GATEWAY) as connection:
             await connection.execute(text("SELECT 1"))
 
     return ask
@@ -255,7 +255,7 @@ def _database_probe(database: Database) -> Probe:
 def _keys_probe(database: Database) -> Probe:
     async def ask() -> None:
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_GATEWAY) as connection:
                 await check(connection)
         except Exception as error:
             if not is_away(error):

@@ -21,7 +21,8 @@ class Settings(BaseSettings):
 
     environment: Literal["development", "production"] = Field(
         default="development",
-        description="`production` refuses to start with the simulation on, a weak secret or a key ring of tests.",
+        description="`production` refuses to start with the simulation on, a weak secret, a key ring of tests, "
+        "as a superuser or owner of the database, or where its commits do not last.",
     )
     data_dir: Path = Field(
         default=Path(".gain"),
@@ -34,6 +35,17 @@ class Settings(BaseSettings):
     database_password_file: Path | None = Field(
         default=None,
         description="File holding the password for `database_url`, where that names a user and no password.",
+    )
+    gateway_password_file: Path | None = Field(
+        default=None,
+        description="File holding the password that `gain migrate` gives the database role gain_gateway, which the "
+        "gateway signs in as. Empty: it sets none.",
+    )
+    worker_password_file: Path | None = Field(
+        default=None, description="The same for gain_worker, which workers and schedulers sign in as."
+    )
+    auditor_password_file: Path | None = Field(
+        default=None, description="The same for gain_auditor, which commands that read the log may sign in as."
     )
     broker_url: str = Field(
         default="",
@@ -234,6 +246,18 @@ class Settings(BaseSettings):
     def has_key_ring(self) -> bool:
         """Whether a key ring is named; what it holds is another question."""
         return bool(self.key_ring.get_secret_value()) or self.key_ring_file is not None
+
+    def gateway_password(self) -> str:
+        """The password of the role gain_gateway, empty where none is named; raises `SettingsError`, as the next two."""
+        return _content(self.gateway_password_file) if self.gateway_password_file else ""
+
+    def worker_password(self) -> str:
+        """The password of the role gain_worker."""
+        return _content(self.worker_password_file) if self.worker_password_file else ""
+
+    def auditor_password(self) -> str:
+        """The password of the role gain_auditor."""
+        return _content(self.auditor_password_file) if self.auditor_password_file else ""
 
     def refuse_key_ring_of_tests(self) -> None:
         """Raises `SettingsError` where production would seal under a key that is not random. Those of a KMS pass."""

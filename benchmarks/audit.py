@@ -10,6 +10,7 @@ from app.referrals import accept as module
 from app.referrals.accept import Submission, accept
 from benchmarks.fan_out import submission
 from benchmarks.measure import Figure, Measurement, compare, interleaved
+from benchmarks.referrals import AS_ORIGINATOR
 from benchmarks.stage import Stage
 
 _LANES = 4
@@ -53,7 +54,7 @@ def _accepting(stage: Stage, database: Database, size: int, statement: TextClaus
 
 
 async def _accept(database: Database, items: list[Submission], statement: TextClause | None) -> None:
-    async with database.transaction() as connection:
+    async with database.transaction(AS_ORIGINATOR) as connection:
         if statement is None:
             await accept(connection, items)
         else:

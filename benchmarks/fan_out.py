@@ -23,7 +23,7 @@ from app.runtime.child import WORKER, Child
 from benchmarks.baselines.bulk import SLICE, Bulk
 from benchmarks.baselines.chord import celery, fan_out
 from benchmarks.measure import Figure, compare, interleaved
-from benchmarks.referrals import AGENCIES, ANSWER, ORIGINATOR, REGION, referral
+from benchmarks.referrals import AGENCIES, ANSWER, AS_ORIGINATOR, ORIGINATOR, REGION, referral
 from benchmarks.stage import Stage, eventually, memory
 from workers.wake import CeleryWake
 
@@ -67,7 +67,7 @@ class OurPath:
         began = time.perf_counter()
         self._done += referrals
         for start in range(0, referrals, SLICE):
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_ORIGINATOR) as connection:
                 await accept(connection, offered[start : start + SLICE])
             self._wake.work()
         await eventually(self._all_completed, _SECONDS)
@@ -97,7 +97,7 @@ class ChordPath:
         self._done += referrals
         for number in range(referrals):
             offered = submission(number)
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_ORIGINATOR) as connection:
                 await accept(connection, [offered])
             await asyncio.to_thread(fan_out.delay, str(offered.id))
         await eventually(self._all_completed, _SECONDS)

@@ -10,7 +10,7 @@ from app.reporting.counters import fold
 from benchmarks.agencies import INSTANT
 from benchmarks.fan_out import submission
 from benchmarks.measure import Figure, compare, interleaved
-from benchmarks.referrals import AGENCIES
+from benchmarks.referrals import AGENCIES, AS_ORIGINATOR
 from benchmarks.stage import SECRET, Servers, Stage
 from benchmarks.stock import LARGE, stocked
 from benchmarks.wire import Wire, request
@@ -60,7 +60,7 @@ class _OneByOne:
         """Of one, the mean of so many."""
         began = time.perf_counter()
         for index in range(number):
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_ORIGINATOR) as connection:
                 await accept(connection, [submission(index)])
             await self._pump.run(seconds=10)
         return (time.perf_counter() - began) / number * 1000

@@ -21,7 +21,7 @@ from app.runtime.child import WORKER
 from app.settings import Settings
 from benchmarks.fan_out import submission
 from benchmarks.measure import Figure
-from benchmarks.referrals import AGENCIES, ANSWER
+from benchmarks.referrals import AGENCIES, ANSWER, AS_ORIGINATOR
 from benchmarks.stage import Stage, eventually
 from workers import celery_app
 from workers.adapters.contract import Adapter, Answered, Envelope, Result, TransportError
@@ -99,7 +99,7 @@ class _Path:
     async def offer(self) -> None:
         """One referral, as a gateway takes it."""
         offered = replace(submission(random.randrange(1_000_000)), addressees=[*HEALTHY, DEAD])
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_ORIGINATOR) as connection:
             await accept(connection, [offered])
         self._wake.work()
         self._ids.append(offered.id)

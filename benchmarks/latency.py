@@ -8,7 +8,7 @@ from app.referrals.accept import accept
 from benchmarks.fan_out import submission
 from benchmarks.load import Outcome
 from benchmarks.measure import Figure
-from benchmarks.referrals import AGENCIES, ANSWER, ORIGINATOR, posts
+from benchmarks.referrals import AGENCIES, ANSWER, AS_ORIGINATOR, ORIGINATOR, posts
 from benchmarks.stage import SECRET, UNBOUNDED, Servers, Stage
 from benchmarks.wire import request
 from workers.pump import Pump
@@ -61,7 +61,7 @@ async def _answering(stage: Stage, url: str, referrals: int) -> list[bytes]:
     database = Database(stage.settings(url))
     pump = Pump(database, Keys(SECRET.encode()), {})
     for start in range(0, referrals, 100):
-        async with database.transaction() as connection:
+        async with database.transaction(AS_ORIGINATOR) as connection:
             await accept(connection, [submission(start + number) for number in range(100)])
         await pump.run(seconds=30)
     # What the POSTs before have left is fanned out too, and serves as well.

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from app.access.policy import Role
+from app.access.principal import behalf_of
 from benchmarks.load import KEY
 from benchmarks.wire import request
 
@@ -10,6 +12,8 @@ AGENCIES = "HMRC DWP IE BF HMPPS HMPO NRW NTS DVSA DVLA GLAA INSS CH FCA NCA SIA
 
 ORIGINATOR = "SWP"
 REGION = "TARIAN"
+AS_ORIGINATOR = behalf_of(Role.ORIGINATOR, [ORIGINATOR])
+"""As a gateway stores its referrals."""
 
 ANSWER: dict[str, Any] = {
     "outcome": "hit",

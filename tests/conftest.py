@@ -11,17 +11,18 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.access import keys as api_keys
 from app.access.policy import Role
 from app.crypto.keys import Keys
-from app.db import Database
+from app.db import AS_ADMINISTRATOR, Database
 from app.main import create_app
 from app.runtime.embedded import EmbeddedPostgres, EmbeddedValkey
 from app.runtime.migrate import prepare
+from app.runtime.roles import GATEWAY, LOGINS, WORKER, Login, verifier
 from app.settings import Settings
 from app.wake import Nobody
 from workers.adapters.contract import Adapter
@@ -30,6 +31,9 @@ from workers.pump import Pump
 
 SECRET = "a secret for tests that is long enough to be one"
 RING = "ring-of-tests:" + "A" * 43
+PASSWORD = "of-tests"
+"""What every login of the test databases has as its password."""
+
 _TEMPLATE = "gain_template"
 _numbers = itertools.count(1)
 
@@ -38,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long` runs every fault and the state machines at length, `--short` (the default) a part of them."""
     parser.addoption("--long", dest="faults", action="store_const", const="long", default="short")
     parser.addoption("--short", dest="faults", action="store_const", const="short")
+    parser.addoption("--rewrite", action="store_true", help="write docs/database-roles.md's list anew before comparing")
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +63,14 @@ def postgres(servers: Path) -> Iterator[str]:
 async def _make_template(url: str) -> None:
     await _administer(url, f"CREATE DATABASE {_TEMPLATE}")
     await prepare(_database(url, _TEMPLATE))
+    for login in LOGINS:
+        await _administer(url, f"ALTER ROLE {login.name} PASSWORD '{verifier(PASSWORD)}'")
 
 
 async def _administer(url: str, statement: str) -> None:
     engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
-        await connection.execute(text(statement))
+        await connection.exec_driver_sql(statement)
     await engine.dispose()
 
 
@@ -87,11 +94,16 @@ async def database_url(postgres: str) -> AsyncIterator[str]:
     await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def signed_in(url: str, login: Login) -> str:
+    """This database's URL, as a process of the program signs in to it."""
+    return make_url(url).set(username=login.name, password=PASSWORD).render_as_string(hide_password=False)
+
+
 @pytest.fixture
 def configuration(database_url: str, valkey: str, tmp_path: Path) -> Settings:
     """The settings of a gateway on the fresh database."""
     return Settings(
-        database_url=database_url,
+        database_url=signed_in(database_url, GATEWAY),
         broker_url=valkey,
         secret=SecretStr(SECRET),
         key_ring=SecretStr(RING),
@@ -100,9 +112,21 @@ def configuration(database_url: str, valkey: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def database(configuration: Settings) -> AsyncIterator[Database]:
-    """The fresh database, opened."""
-    opened = Database(configuration)
+def as_worker(configuration: Settings, database_url: str) -> Settings:
+    """The settings of a worker or scheduler on the fresh database."""
+    return configuration.model_copy(update={"database_url": signed_in(database_url, WORKER)})
+
+
+@pytest.fixture
+def as_owner(configuration: Settings, database_url: str) -> Settings:
+    """The settings of a command that the owner of the fresh database gives."""
+    return configuration.model_copy(update={"database_url": database_url})
+
+
+@pytest.fixture
+async def database(as_owner: Settings) -> AsyncIterator[Database]:
+    """The fresh database, opened by its owner: what acts for somebody is bound by that one's role all the same."""
+    opened = Database(as_owner)
     yield opened
     await opened.close()
 
@@ -117,7 +141,7 @@ class Cast:
 
     async def key(self, party: str, role: Role | None = None, terms: api_keys.Terms | None = None) -> str:
         """A new key of a party."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_ADMINISTRATOR) as connection:
             return await api_keys.issue(connection, Keys(SECRET.encode()), party, role, terms=terms)
 
     async def play(self, party: str, role: Role | None = None) -> httpx.AsyncClient:

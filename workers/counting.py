@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from app.db import Database
+from app.db import AS_WORKER, Database
 from app.logs import logger
 from app.reporting import counters
 
@@ -35,7 +35,7 @@ class Counting:
             self._reconciling = asyncio.create_task(self._reconcile())
 
     async def _reconcile(self) -> None:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             mended = await counters.reconcile(connection)
         for one in mended:
             log.warning("a counter differed from the rows", agency=one.agency, region=one.region, by=one.by)

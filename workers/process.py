@@ -11,7 +11,7 @@ from typing import Any
 import uvloop
 
 from app.crypto.keys import Keys
-from app.db import Database, is_away
+from app.db import AS_WORKER, Database, is_away
 from app.referrals import delivery, fan_out
 from app.referrals.heartbeat import Beating, beat
 from app.settings import Settings
@@ -68,7 +68,7 @@ class Process:
 
     async def look(self, stopping: Callable[[], bool]) -> None:
         """Look whether anything is due, and if so move it, as a wake-up would have it done."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             agencies = (await self._channels.get(connection)).keys()
             due = await fan_out.is_waiting(connection) or await delivery.is_due(connection, agencies)
             if not due and time.monotonic() - self._beaten_at >= _BEAT_SECONDS:
@@ -87,7 +87,7 @@ class Process:
             beating.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await beating
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             await beat(connection, Beating.WORKER)
 
     async def _beat(self) -> None:
@@ -95,7 +95,7 @@ class Process:
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
             try:
-                async with self._database.transaction() as connection:
+                async with self._database.transaction(AS_WORKER) as connection:
                     await beat(connection, Beating.WORKER)
             except Exception as error:
                 if not is_away(error):

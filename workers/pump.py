@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from app.crypto.keys import Keys
-from app.db import Database, is_away
+from app.db import AS_WORKER, Database, is_away
 from app.referrals import circuits as paused
 from app.referrals import lifecycle, notices
 from app.referrals.fan_out import FanOut, is_waiting
@@ -86,7 +86,7 @@ class Pump:
 
     async def _referrals_wait(self) -> bool:
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_WORKER) as connection:
                 return await is_waiting(connection)
         except Exception as error:
             if not is_away(error):
@@ -119,7 +119,7 @@ class Pump:
             return 0
 
     async def _fan_out_some(self) -> int:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             adapters = await self._reach.get(connection)
         most = FEW_REFERRALS if self._claims_full else REFERRALS
         moved = await self._fan_out.run(self._database, WORKER, adapters.keys(), most)
@@ -130,7 +130,7 @@ class Pump:
     async def _start_some(self, calls: InFlight) -> int:
         """Claim what is due and start handing it over; what was claimed is committed before anything leaves."""
         limit = min(DISPATCHES, IN_FLIGHT - len(calls))
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             adapters = await self._reach.get(connection)
             free = {
                 agency: self.circuits.free(agency, adapter.in_flight, calls.busy(agency))
@@ -154,7 +154,7 @@ class Pump:
         now = asyncio.get_running_loop().time()
         if not rooms or now < self._notices_from:
             return []
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             claimed = await notices.claim(connection, rooms, limit)
         self._notices_from = 0.0 if claimed else now + _LOOK_SECONDS
         return claimed

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from app.audit.record import Actor
-from app.db import Connection, Database, is_away
+from app.db import AS_WORKER, Connection, Database, is_away
 from app.logs import logger
 from app.parties import channels
 from app.referrals import delivery, lifecycle, notices
@@ -134,7 +134,7 @@ class Recording:
         end = asyncio.get_running_loop().time() + AWAY_SECONDS
         while True:
             try:
-                async with self._database.transaction() as connection:
+                async with self._database.transaction(AS_WORKER) as connection:
                     return await verb(connection)
             except Exception as error:
                 if not is_away(error) or asyncio.get_running_loop().time() > end:

@@ -4,7 +4,7 @@ import httpx
 
 from app.audit import prove, witness
 from app.audit.checkpoints import Signed
-from app.db import Database
+from app.db import AS_WORKER, Database
 from app.logs import logger
 
 log = logger()
@@ -28,14 +28,14 @@ class Witness:
         if failure is not None:
             if not self._failing:
                 log.warning("the witness does not countersign", reason=failure)
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_WORKER) as connection:
                 await witness.failed(connection, self._url, failure)
         elif self._failing:
             log.info("the witness countersigns again")
         self._failing = failure is not None
 
     async def _failure(self, signed: Signed) -> str | None:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             known = (await witness.standing(connection, self._url)).size
         try:
             async with httpx.AsyncClient(timeout=_SECONDS, follow_redirects=False, trust_env=False) as client:
@@ -49,12 +49,12 @@ class Witness:
             return f"it answers {answer.status_code}"
         if not answer.text.startswith("— ") or len(answer.content) > _MOST_BYTES:
             return "its answer holds no signature"
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             await witness.countersigned(connection, self._url, signed.size, answer.text)
         return None
 
     async def _send(self, client: httpx.AsyncClient, old_size: int, signed: Signed) -> httpx.Response:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             proof = await prove.consistency(connection, min(old_size, signed.size), signed.size)
         body = witness.request_body(min(old_size, signed.size), proof, signed.note)
         return await client.post(f"{self._url}/add-checkpoint", content=body)

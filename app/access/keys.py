@@ -19,7 +19,7 @@ from app.access.models import ApiKey, RevokedToken
 from app.access.networks import Network, parse_networks
 from app.access.policy import Action, Role, roles_of, scope_of
 from app.crypto.keys import Keys, Purpose
-from app.db import Connection, Database
+from app.db import AS_GATEWAY, Connection, Database
 from app.parties.codes import PartyKind
 from app.parties.models import Party
 
@@ -276,7 +276,7 @@ class KeyChecker:
         self._found.pop(key_id, None)
         # Before the look: what changes while it is under way is found by the next one, a second from now.
         until = time.monotonic() + _CACHE_SECONDS
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_GATEWAY) as connection:
             row = (await connection.execute(_LOOK, {"key_id": key_id})).one_or_none()
         if row is None:
             return None

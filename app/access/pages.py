@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from app.access.routes import AccessRoute, admit, declared_action
 from app.access.sessions import session_credential, session_id
-from app.db import is_away
+from app.db import AS_GATEWAY, is_away
 from app.errors import CROSS_SITE, ROLE_NOT_ALLOWED, UNAVAILABLE, Problem
 from app.logs import logger, request_id
 from app.settings import Settings
@@ -38,7 +38,7 @@ class PageRoute(AccessRoute):
         if token is None:
             raise _signed_out()
         keys = request.app.state.keys
-        async with database(request).transaction() as connection:
+        async with database(request).transaction(AS_GATEWAY) as connection:
             credential = await session_credential(connection, keys, token)
         if credential is None:
             raise _signed_out()
@@ -105,10 +105,11 @@ def _refusal(request: Request, error: Problem | RequestValidationError) -> Respo
     request.scope[problems.SLUG_IN_SCOPE] = problem.kind.slug
     response = pages.render(
         "refusal.html",
+        request=request,
         status=problem.kind.status,
         kind=problem.kind,
         detail=problem.detail,
-        signed_in=problem.kind is ROLE_NOT_ALLOWED,
+        may_sign_out=problem.kind is ROLE_NOT_ALLOWED,
         request_id=request_id.get(),
     )
     if problem.kind.status in (429, 503):

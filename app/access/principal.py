@@ -1,10 +1,12 @@
 """The principal: who a request comes from, once its credential is accepted."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.access.policy import Action, Relation, Role, relation
 from app.access.purposes import StatedPurpose
 from app.audit.record import Actor
+from app.db import ACTING, Behalf
 from app.errors import ROLE_NOT_ALLOWED, Problem
 
 
@@ -27,9 +29,19 @@ class Principal:
         """The principal as the log names it."""
         return Actor(self.party, self.credential, self.request_id, self.purpose)
 
+    @property
+    def behalf(self) -> Behalf:
+        """The principal as the database knows it."""
+        return behalf_of(self.role, [self.party])
+
     def relation(self, action: Action) -> Relation:
         """The relation that `action` demands of a row. Raises `Problem` (403) where the role may not do it."""
         found = relation(self.role, action)
         if found is None:
             raise Problem(ROLE_NOT_ALLOWED)
         return found
+
+
+def behalf_of(role: Role, parties: Iterable[str]) -> Behalf:
+    """On behalf of several parties at once, all in one role: for a transaction that their referrals share."""
+    return Behalf(ACTING + role.value, tuple(parties))

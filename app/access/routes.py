@@ -67,6 +67,7 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
         raise Problem(OUTSIDE_SCOPE)
     purpose = stated(request, action, credential.role, gate.roles_asked)
     request.state.principal = principal if purpose is None else replace(principal, purpose=purpose)
+    request.state.behalf = principal.behalf
 
 
 def declared_action(endpoint: Callable[..., Any]) -> Action | None:

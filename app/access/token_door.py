@@ -20,6 +20,7 @@ from app.access.policy import Action, actions_of, scope_of
 from app.access.routes import public
 from app.access.tokens import LIFETIME_SECONDS, revoke_token
 from app.audit.record import Actor, Event, Operation, record
+from app.db import AS_GATEWAY
 from app.errors import CREDENTIAL_REQUIRED, MEDIA_TYPE, TOKEN_REFUSED, TOO_MANY_REQUESTS, UNAVAILABLE, Problem
 from app.logs import request_id
 from app.web.database import DatabaseOf
@@ -89,7 +90,7 @@ async def issue(request: Request, database: DatabaseOf) -> Response:
     certificate = gate.proxies.certificate(request)
     token = gate.signer.sign(credential, scope, certificate)
     event = Event(Operation.CONSULTATION, "token.issued", detail={"bound": certificate is not None})
-    async with database.transaction() as connection:
+    async with database.transaction(AS_GATEWAY) as connection:
         await record(connection, _actor(credential), [event])
     document = {"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME_SECONDS}  # nosec B105
     return json_response({**document, "scope": " ".join(sorted(scope))})
@@ -120,7 +121,7 @@ async def revoke(request: Request, database: DatabaseOf) -> Response:
     if token.key != credential.id:
         raise _refusal("unauthorized_client", "Only the key that a token was made with can give it up.")
     event = Event(Operation.ALTERATION, "token.revoked", detail={"token": token.id})
-    async with database.transaction() as connection:
+    async with database.transaction(AS_GATEWAY) as connection:
         if await revoke_token(connection, token):
             await record(connection, _actor(credential), [event])
     return Response()

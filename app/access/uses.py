@@ -5,7 +5,7 @@ import time
 
 from sqlalchemy import text
 
-from app.db import Database, is_away
+from app.db import AS_GATEWAY, Database, is_away
 from app.logs import logger
 
 _LOOK_SECONDS = 1.0
@@ -50,7 +50,7 @@ class Uses:
         due = sorted(self._noted - self._written_at.keys())
         if not due:
             return
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_GATEWAY) as connection:
             await connection.execute(_WRITE, {"ids": due})
         self._noted.difference_update(due)
         self._written_at.update(dict.fromkeys(due, now))

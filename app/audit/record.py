@@ -71,15 +71,16 @@ _INSERT = text("""
 """)
 
 _INSERT_PRIVATE = text("""
-    WITH logged AS (
-        INSERT INTO audit_event (party, actor, request_id, operation, action, referral_id, dispatch_id, recipients,
-                                 detail, commitments)
-        VALUES (:actor_party, :actor_name, :request_id, :operation, :action, CAST(:referral_id AS uuid),
-                CAST(:dispatch_id AS uuid), string_to_array(:recipients, ','), CAST(:detail AS jsonb),
-                CAST(:commitments AS jsonb))
-        RETURNING id
-    )
-    INSERT INTO audit_salt (event_id, salt) SELECT id, CAST(:salt AS bytea) FROM logged
+    INSERT INTO audit_event (party, actor, request_id, operation, action, referral_id, dispatch_id, recipients, detail,
+                             commitments)
+    VALUES (:actor_party, :actor_name, :request_id, :operation, :action, CAST(:referral_id AS uuid),
+            CAST(:dispatch_id AS uuid), string_to_array(:recipients, ','), CAST(:detail AS jsonb),
+            CAST(:commitments AS jsonb))
+""")
+
+# Not by RETURNING: who writes the log does not read it.
+_INSERT_SALT = text("""
+    INSERT INTO audit_salt (event_id, salt) VALUES (currval('audit_event_id_seq'), CAST(:salt AS bytea))
 """)
 
 
@@ -105,9 +106,9 @@ async def _record_private(connection: Connection, actor: Actor, event: Event, pr
             "recipients": ",".join(event.recipients) or None,
             "detail": _json(_detail(event, actor)),
             "commitments": _json(private.commitments),
-            "salt": private.salt,
         },
     )
+    await connection.execute(_INSERT_SALT, {"salt": private.salt})
 
 
 async def _record_plain(connection: Connection, actor: Actor, events: Sequence[Event]) -> None:

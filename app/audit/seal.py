@@ -16,7 +16,7 @@ from sqlalchemy import Row, TextClause, text
 from app.audit import gaps
 from app.audit.entry import COLUMNS, hashed
 from app.audit.tree import Frontier
-from app.db import Connection, Database
+from app.db import AS_WORKER, Connection, Database
 
 BATCH = 5_000
 """Entries a transaction seals: a fifth of a second's work at most, so that the lock is soon free."""
@@ -108,7 +108,7 @@ async def seal(connection: Connection, batch: int = BATCH) -> int | None:
 async def seal_all(database: Database) -> bool:
     """Seal all there is, a transaction a batch; False where somebody else is sealing. Raises `NoHead`."""
     while True:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_WORKER) as connection:
             sealed = await seal(connection)
         if sealed != BATCH:
             return sealed is not None

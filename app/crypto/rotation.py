@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import text
 
 from app.crypto.vault import check, vault_of
-from app.db import Connection, Database
+from app.db import AS_OWNER, Connection, Database
 
 BATCH = 1_000
 
@@ -53,12 +53,12 @@ async def wrap_all(database: Database, current: str, told: Callable[[int], None]
 
     Returns how many there were. Raises `Unopenable` where the ring lacks a key that is in use.
     """
-    async with database.transaction() as connection:
+    async with database.transaction(AS_OWNER) as connection:
         ring = vault_of(connection).ring(current)
         await check(connection)
     after, done = _BEFORE_ALL, 0
     while True:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             parameters = {"after": after, "current": current, "limit": BATCH}
             rows = (await connection.execute(_TAKE, parameters)).all()
             if not rows:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from app.db import Database
+from app.db import AS_GATEWAY, Database
 from app.inbox.versions import Versions
 from app.logs import logger
 from app.referrals.lifecycle.notify import CHANNEL, EVERYBODY
@@ -62,7 +62,7 @@ class Listener:
 
     async def _listen(self) -> None:
         """Listen until the connection is lost. Raises whatever the driver does."""
-        connection = await self._database.connect_driver()
+        connection = await self._database.connect_driver(AS_GATEWAY)
         lost = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _connection: lost.set())

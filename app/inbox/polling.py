@@ -87,7 +87,7 @@ class Poll:
         party, whole = self._principal.party, self._window.state is None and self._window.after is None
         if whole and self._versions.is_empty(party):
             return _NOTHING
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(self._principal.behalf) as connection:
             shown, following = await items.page(connection, self._principal.actor, self._window)
         if whole and not shown:
             self._versions.found_empty(party, version)

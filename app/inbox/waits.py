@@ -10,7 +10,7 @@ from starlette.types import Receive
 from app.access.keys import in_force
 from app.access.principal import Principal
 from app.access.tokens import revoked_among
-from app.db import Database, is_away
+from app.db import AS_GATEWAY, Database, is_away
 from app.errors import CREDENTIAL_REQUIRED, TOO_MANY_REQUESTS, UNAVAILABLE, Problem
 from app.inbox.versions import Versions
 from app.logs import logger
@@ -129,7 +129,7 @@ class Waits:
         if not held:
             return
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_GATEWAY) as connection:
                 valid = await in_force(connection, {wait.credential for wait in held})
                 revoked = await revoked_among(connection, {wait.token for wait in held if wait.token is not None})
         except Exception as error:

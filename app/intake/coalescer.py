@@ -8,6 +8,8 @@ from typing import cast
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.access.policy import Role
+from app.access.principal import behalf_of
 from app.db import Database, is_away
 from app.referrals.accept import Receipt, Submission, accept
 from app.referrals.backlog import FACTORS, LINE
@@ -113,7 +115,8 @@ class Coalescer:
                 _fail(future, own)
 
     async def _accept(self, submissions: Sequence[Submission]) -> list[Receipt]:
-        async with self._database.transaction() as connection:
+        parties = sorted({submission.actor.party for submission in submissions})
+        async with self._database.transaction(behalf_of(Role.ORIGINATOR, parties)) as connection:
             receipts = await accept(connection, submissions)
         self._gauge.accepted(sum(not receipt.replayed for receipt in receipts))
         return receipts

@@ -83,7 +83,7 @@ class SubmitRoute(AccessRoute):
 
 async def _log_refusal(request: Request) -> None:
     principal: Principal = request.state.principal
-    async with database(request).transaction() as connection:
+    async with database(request).transaction(principal.behalf) as connection:
         await record(connection, principal.actor, [Event(Operation.COLLECTION, "referral.refused_marking")])
 
 
@@ -119,7 +119,7 @@ async def submit(
     headers = {"Location": f"/v1/referrals/{receipt.referral_id}"}
     if not receipt.replayed and receipt.reference is not None:
         return json_response(_made(submission, receipt), status=201, headers=headers)
-    async with database(request).transaction() as connection:
+    async with database(request).transaction(principal.behalf) as connection:
         referral = await queries.get(connection, queries.visible(principal, Action.READ_REFERRAL), receipt.referral_id)
     if receipt.replayed:
         headers |= REPLAYED
@@ -202,7 +202,7 @@ _WHY = {
 async def _replay(request: Request, submission: Submission) -> Receipt:
     """What its key stands for already is answered all the same. Raises `Problem` (503) for a new submission."""
     if submission.key is not None:
-        async with database(request).transaction() as connection:
+        async with database(request).transaction(request.state.behalf) as connection:
             receipt = await earlier(connection, submission)
         if receipt is not None:
             return receipt

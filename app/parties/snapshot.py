@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from app.db import Connection, Database
+from app.db import AS_GATEWAY, Connection, Database
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Snapshot(Generic[T]):
 
     async def _read(self, database: Database) -> T:
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_GATEWAY) as connection:
                 return await self.get(connection)
         finally:
             self._reading = None

@@ -15,7 +15,7 @@ from sqlalchemy import Row, text
 from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor
-from app.db import Connection, Database, is_away
+from app.db import AS_WORKER, Connection, Database, is_away
 from app.logs import logger
 from app.parties.codes import Priority
 from app.parties.directory import Directory, DirectoryCache
@@ -88,14 +88,14 @@ class FanOut:
         Returns how many it took (0: none waits). `adapted` are the agencies that an adapter of this system reaches.
         Raises where the database is away, or no reference data can be read: that is no referral's fault.
         """
-        async with database.transaction() as connection:
+        async with database.transaction(AS_WORKER) as connection:
             means = _Means(actor, adapted, await self._directory.get(connection), await self._matrix.get(connection))
         return await self._batch(database, means, limit) + await self._singly(database, means)
 
     async def _batch(self, database: Database, means: _Means, limit: int) -> int:
         referrals: Sequence[_Referral] = []
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_WORKER) as connection:
                 parameters = {"limit": limit, "late": LATE_SECONDS}
                 referrals = (await connection.execute(_CLAIM, parameters)).all()
                 late = any(referral.late for referral in referrals)
@@ -115,7 +115,7 @@ class FanOut:
         if time.monotonic() < self._look_at:
             return 0
         for number in range(_SINGLY):
-            async with database.transaction() as connection:
+            async with database.transaction(AS_WORKER) as connection:
                 taken = await fan_out_tries.take(connection)
             if taken is None:
                 self._look_at = time.monotonic() + _LOOK_SECONDS
@@ -137,7 +137,7 @@ class FanOut:
 
     async def _open_counted(self, database: Database, means: _Means, ids: Sequence[UUID]) -> None:
         """Fan out referrals at which a try is counted; those that are not accepted any more need none."""
-        async with database.transaction() as connection:
+        async with database.transaction(AS_WORKER) as connection:
             await _open(connection, means, (await connection.execute(_CLAIM_THESE, {"ids": ids})).all())
             await fan_out_tries.forget(connection, ids)
 
@@ -146,7 +146,7 @@ class FanOut:
         kind = type(getattr(error, "orig", None) or error).__name__
         one = str(ids[0]) if len(ids) == 1 else None
         log.error("referrals could not be fanned out", referrals=len(ids), referral=one, error=kind)
-        async with database.transaction() as connection:
+        async with database.transaction(AS_WORKER) as connection:
             await fan_out_tries.fail(connection, ids, kind)
         self._look_at = 0.0
 
@@ -154,7 +154,7 @@ class FanOut:
         """Hold it for a co-ordinator, whose release tries anew. Where even that is refused, leave it alone."""
         log.error("a referral cannot be fanned out: a co-ordinator decides", referral=str(referral_id))
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_WORKER) as connection:
                 await fan_out_tries.stop(connection, referral_id)
                 found = (await connection.execute(_CLAIM_THESE, {"ids": [referral_id]})).all()
                 await lifecycle.hold_unsent(connection, actor, _ids(found))
@@ -162,7 +162,7 @@ class FanOut:
             if is_away(error):
                 raise
             log.critical("a referral cannot even be held", referral=str(referral_id), error=type(error).__name__)
-            async with database.transaction() as connection:
+            async with database.transaction(AS_WORKER) as connection:
                 await fan_out_tries.stop(connection, referral_id)
 
 

@@ -16,19 +16,10 @@ SAMPLE_SECONDS = 1.0
 _MARGIN = 0.05  # of the bound: room for those who come back, or the first of them would fill it again
 _SMOOTHING = 0.5
 
-# In the order of the partial index: by any other a plan may read the table. Bounded, however many wait. The age is from
-# `updated_at`: what a co-ordinator releases waits from then on. What cannot be fanned out waits by itself, and long:
-# that says nothing of the others.
-_SAMPLE = text("""
-    SELECT count(*),
-           CAST(extract(epoch FROM clock_timestamp() - min(updated_at) FILTER (WHERE referral_id IS NULL))
-                AS double precision),
-           (SELECT CAST(extract(epoch FROM clock_timestamp() - at) AS double precision)
-              FROM heartbeat WHERE part = 'worker')
-      FROM (SELECT id, updated_at FROM referral WHERE state = 'accepted' ORDER BY priority, id
-             LIMIT CAST(:most AS integer)) AS waiting
-      LEFT JOIN fan_out_try ON fan_out_try.referral_id = waiting.id
-""")
+# Bounded, however many wait. The age is from `updated_at`: what a co-ordinator releases waits from then on. What cannot
+# be fanned out waits by itself, and long: that says nothing of the others. A function, for the gateway itself reads no
+# referral; it tells no more than these numbers.
+_SAMPLE = text("SELECT * FROM backlog(CAST(:most AS integer))")
 
 _WAITING = Gauge(
     "gain_backlog_referrals",

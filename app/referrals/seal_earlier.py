@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.crypto.sealing import Place
 from app.crypto.vault import blind_index_of, data_keys
-from app.db import Connection, Database
+from app.db import AS_OWNER, Connection, Database
 from app.referrals.reasons import reason_of
 from app.referrals.views import document
 
@@ -55,7 +55,7 @@ async def seal_earlier(database: Database, told: Callable[[int], None]) -> int:
     done = 0
     for batch in (_seal_referrals, _of("response"), _of("message"), _seal_dispatches):
         while True:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_OWNER) as connection:
                 sealed = await batch(connection)
             if not sealed:
                 break

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 from sqlalchemy import Column, Date, Integer, RowMapping, Table, Text, text
 
-from app.db import Base, Connection, Database
+from app.db import AS_WORKER, Base, Connection, Database
 
 FIGURES = ("held", "queued", "delivered", "acknowledged", "query", "overdue", "failing", "answered")
 """What is counted: open dispatches by state, of these the ones marked overdue and those whose hand-over has failed
@@ -95,7 +95,7 @@ class Mended:
 
 async def fold(database: Database, most: int = FOLD_ROWS) -> bool:
     """Add up the counters if they have more than `most` rows; returns whether they had."""
-    async with database.transaction() as connection:
+    async with database.transaction(AS_WORKER) as connection:
         if int(await connection.scalar(_ROWS) or 0) <= most:
             return False
         await connection.execute(_LOCK, {"key": _LOCK_KEY})

@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 
 from app import clock
 from app.audit.record import Actor, Event, Operation, record
-from app.db import Connection, Database
+from app.db import AS_OWNER, Connection, Database
 from app.referrals.lifecycle.notify import inboxes_changed
 from app.referrals.states import ReferralState
 from app.retention.policy import Standing, may_be_disposed
@@ -104,7 +104,7 @@ async def dispose_all(
     """
     done, after = 0, _BEFORE_ALL
     while True:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             parameters = {"before": before, "after": after, "limit": batch}
             locked = list((await connection.execute(_LOCK, parameters)).scalars())
             gone = await _dispose(connection, actor, locked)

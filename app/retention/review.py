@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app import clock
 from app.audit.entry import commit
 from app.audit.record import Actor, Event, Operation, record
-from app.db import Connection, Database
+from app.db import AS_OWNER, Connection, Database
 from app.referrals.states import ReferralState
 from app.retention.policy import Obstacle, Rules, Standing, may_be_decided
 from app.retention.schedule import date_one
@@ -74,7 +74,7 @@ async def due(database: Database, actor: Actor, until: date) -> AsyncIterator[di
     """
     day, after = date.min, UUID(int=0)
     while True:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             parameters = {"until": until, "day": day, "after": after, "limit": _CHUNK}
             rows = (await connection.execute(_DUE, parameters)).all()
             if rows:

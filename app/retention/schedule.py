@@ -11,7 +11,7 @@ from sqlalchemy import Row, text
 
 from app.crypto.refusal import Unopenable
 from app.crypto.vault import Opener
-from app.db import Connection, Database
+from app.db import AS_WORKER, Connection, Database
 from app.parties.codes import CrimeType
 from app.referrals.codes import Criterion
 from app.referrals.views import document
@@ -63,7 +63,7 @@ async def date_all(database: Database, rules: Rules) -> Dated:
     """
     done, after = Dated(), _BEFORE_ALL
     while True:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_WORKER) as connection:
             rows = await _undated(connection, rules, after)
             dated = await _date(connection, rules, rows)
         done = Dated(done.dated + dated, done.unopenable + len(rows) - dated)

@@ -21,7 +21,7 @@ from app.audit.seal import seal_all
 from app.audit.verify import Verified, verify
 from app.audit.verify_export import Export, ExportRefused, verify_export
 from app.crypto.keys import Keys
-from app.db import Connection, Database
+from app.db import AS_AUDITOR, AS_OWNER, Connection, Database, act
 from app.runtime.moment import database_of
 from app.runtime.reach import needing_database
 from app.runtime.refusal import StartRefused, refusing
@@ -75,7 +75,7 @@ def export_log(data_dir: Path, output: Path, filters: Filters, recipient: str, r
     )
 
     async def work(database: Database, settings: Settings, signer: Signer) -> int:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             await record(connection, operator(), [event])
         signed = await _seal_and_sign(database, settings, data_dir, signer)
         with refusing(f"write {output}"):
@@ -109,7 +109,7 @@ def prune_log(data_dir: Path, before: datetime | None, reason: str, *, dry_run: 
 
     async def work(database: Database, settings: Settings, signer: Signer) -> int:
         moment = before or _kept_since(settings)
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             to = await prune.boundary(connection, moment)
             if dry_run:
                 return to
@@ -140,7 +140,7 @@ async def _delete(database: Database, say: Say) -> int:
     deleted, start = 0, 0
     tell = _progress(say)
     while True:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             number, following = await prune.delete(connection, start)
         deleted += number
         tell(deleted)
@@ -162,12 +162,12 @@ async def _seal_and_sign(
         if time.monotonic() > deadline:
             raise StartRefused("somebody else has been sealing the log for a minute: try again later")
         await asyncio.sleep(0.1)
-    async with database.transaction() as connection:
+    async with database.transaction(AS_OWNER) as connection:
         signed = await checkpoints.sign(connection, signer)
     if signed is not None and (file := _file(settings, data_dir, existing=False)) is not None:
         with refusing(f"write {file}"):
             checkpoints.append(file, signed)
-    async with database.transaction() as connection:
+    async with database.transaction(AS_OWNER) as connection:
         last = await checkpoints.latest(connection)
     if last is None:
         raise StartRefused("the log has no checkpoint")
@@ -177,7 +177,7 @@ async def _seal_and_sign(
 async def _all_sealed(database: Database, done: Callable[[Connection], Awaitable[bool]] | None) -> bool:
     if not await seal_all(database):
         return False
-    async with database.transaction() as connection:
+    async with database.transaction(AS_OWNER) as connection:
         return done is None or await done(connection)
 
 
@@ -199,6 +199,7 @@ async def _snapshot(database: Database) -> AsyncIterator[Connection]:
     async with database.engine.connect() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         async with connection.begin():
+            await act(connection, AS_AUDITOR)
             yield connection
 
 

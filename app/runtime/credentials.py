@@ -14,7 +14,7 @@ from app.access.policy import Role
 from app.access.register import Issuer
 from app.audit.record import Actor
 from app.crypto.keys import Keys
-from app.db import Connection, Database
+from app.db import AS_ADMINISTRATOR, Connection, Database
 from app.runtime.moment import database_of
 from app.runtime.reach import needing_database
 from app.runtime.refusal import StartRefused, refusing
@@ -135,7 +135,7 @@ def _in_transaction(settings: Settings, work: Callable[[Connection], Awaitable[T
     async def run() -> T:
         database = Database(settings)
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_ADMINISTRATOR) as connection:
                 return await work(connection)
         finally:
             await database.close()

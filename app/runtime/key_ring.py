@@ -14,7 +14,7 @@ from app.crypto.keyring import Bare, Entries, RingError, entries, new_entry
 from app.crypto.refusal import Unopenable
 from app.crypto.rotation import forget, usage, wrap_all
 from app.crypto.source import LOOK_SECONDS
-from app.db import Connection, Database
+from app.db import AS_OWNER, Connection, Database
 from app.runtime.data_dir import keep_names
 from app.runtime.moment import database_of
 from app.runtime.reach import needing_database
@@ -118,7 +118,7 @@ async def _in_transaction(settings: Settings, work: Callable[[Connection], Await
     with needing_database():
         database = Database(settings)
         try:
-            async with database.transaction() as connection:
+            async with database.transaction(AS_OWNER) as connection:
                 return await work(connection)
         finally:
             await database.close()

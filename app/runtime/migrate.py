@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 import migrations
 from app.crypto.refusal import Unopenable
 from app.crypto.vault import check
-from app.db import Database
+from app.db import AS_OWNER, Database
 from app.parties import reference as parties
 from app.referrals.seal_earlier import seal_earlier
 from app.routing import reference as routing
+from app.runtime import roles
 from app.runtime.refusal import StartRefused
 from app.settings import Settings
 
@@ -24,9 +25,14 @@ _LOCK_POLL_SECONDS = 0.1
 
 
 async def migrate(database_url: str, revision: str = "head") -> None:
-    """Apply every migration up to `revision` that the database lacks. Two at once are safe: the second waits."""
+    """Apply every migration up to `revision` that the database lacks. Two at once are safe: the second waits.
+
+    Raises `StartRefused` where roles are missing that this user may not make.
+    """
     engine = create_async_engine(database_url, poolclass=pool.NullPool, hide_parameters=True)
     try:
+        async with engine.connect() as connection:
+            await roles.make(await connection.execution_options(isolation_level="AUTOCOMMIT"))
         async with engine.connect() as connection:
             # Of the session, not of a transaction: a migration may need to commit on its way.
             await _lock(connection)
@@ -36,13 +42,18 @@ async def migrate(database_url: str, revision: str = "head") -> None:
         await engine.dispose()
 
 
-async def prepare(database_url: str) -> None:
-    """What `gain migrate` does: the newest schema, then this program's reference data. Raises `ReferenceDataError`."""
+async def prepare(database_url: str, settings: Settings | None = None) -> None:
+    """What `gain migrate` does: the newest schema, then this program's reference data; and the logins' passwords.
+
+    Raises `ReferenceDataError`, `StartRefused`.
+    """
     await migrate(database_url)
     engine = create_async_engine(database_url, poolclass=pool.NullPool, hide_parameters=True)
     try:
         async with engine.begin() as connection:
             await seed(connection)
+            if settings is not None:
+                await roles.set_passwords(connection, settings)
     finally:
         await engine.dispose()
 
@@ -55,7 +66,7 @@ async def seal(settings: Settings, told: Callable[[int], None]) -> int:
     database = Database(settings)
     try:
         if settings.has_key_ring():
-            async with database.transaction() as connection:
+            async with database.transaction(AS_OWNER) as connection:
                 await check(connection)
         return await seal_earlier(database, told)
     except Unopenable as error:

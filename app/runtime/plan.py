@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import app
-from app.runtime.child import POLITE, WORKER
+from app.runtime.child import POLITE
+from app.runtime.child import WORKER as LONG
+from app.runtime.roles import GATEWAY, WORKER
 from app.runtime.up import Command, Plan
 from app.settings import NO_BROKER
 
@@ -21,16 +23,16 @@ def plan(data_dir: Path, agencies: Sequence[str], simulate: bool, speed: float, 
     keys = data_dir.expanduser().absolute() / "agencies.keys"
     first = [Command("migrate", gain_command("migrate"))]
     parts = [
-        Command("gateway", gain_command("serve"), serves=True),
-        Command("worker", gain_command("worker"), stop=WORKER)
+        Command("gateway", gain_command("serve"), serves=True, login=GATEWAY),
+        Command("worker", gain_command("worker"), stop=LONG, login=WORKER)
         if broker
-        else Command("worker", gain_command("worker", "--no-broker"), stop=POLITE),
-        Command("scheduler", gain_command("scheduler")),
+        else Command("worker", gain_command("worker", "--no-broker"), stop=POLITE, login=WORKER),
+        Command("scheduler", gain_command("scheduler"), login=WORKER),
     ]
     if agencies:
         replace = gain_command("keys", "replace", "--label", _AGENCIES, "--file", str(keys), *agencies)
         first.append(Command("agency-keys", replace))
-        parts.append(Command(_AGENCIES, gain_command("agencies", "--keys", str(keys))))
+        parts.append(Command(_AGENCIES, gain_command("agencies", "--keys", str(keys)), database=False))
     environment = {
         **child_environment(),
         "GAIN_SIMULATE": str(simulate).lower(),

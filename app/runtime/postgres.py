@@ -77,6 +77,10 @@ class EmbeddedPostgres:
         """The database as SQLAlchemy reads it, password included."""
         return f"postgresql+asyncpg://{_NAME}:{self._existing_password()}@/{_NAME}?host={self._socket_folder()}"
 
+    def url_of(self, user: str, password: str) -> str:
+        """The database as another user of it signs in; the password is ours to make, of URL-safe characters."""
+        return f"postgresql+asyncpg://{user}:{password}@/{_NAME}?host={self._socket_folder()}"
+
     @property
     def pid(self) -> int:
         """The process id of the server started by `start`."""

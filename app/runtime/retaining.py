@@ -14,7 +14,7 @@ import orjson
 from app import clock
 from app.crypto.refusal import Unopenable
 from app.crypto.vault import check
-from app.db import Connection, Database
+from app.db import AS_OWNER, Connection, Database
 from app.errors import Problem
 from app.retention import disposal, hold, review
 from app.retention.reference import rules
@@ -60,7 +60,7 @@ def write_review(data_dir: Path, references: Sequence[str], decision: Decision, 
     """Write down what was decided on these referrals, in one transaction. Raises `StartRefused`."""
 
     async def work(database: Database) -> None:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             found = {reference: await _find(connection, reference) for reference in references}
             for reference, referral_id in sorted(found.items(), key=lambda item: item[1]):
                 try:
@@ -81,7 +81,7 @@ def dispose(data_dir: Path, before: date | None, say: Say, *, dry_run: bool) -> 
     ended: list[int] = []
 
     async def work(database: Database) -> None:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             waiting = await disposal.disposable(connection, before)
         if dry_run:
             say(f"{waiting:,} referrals would be disposed of")
@@ -116,7 +116,7 @@ def lift_hold(data_dir: Path, reference: str, reason: str, say: Say) -> None:
 
 def _on(data_dir: Path, reference: str, deed: Callable[[Connection, UUID], Awaitable[None]]) -> None:
     async def work(database: Database) -> None:
-        async with database.transaction() as connection:
+        async with database.transaction(AS_OWNER) as connection:
             await deed(connection, await _find(connection, reference))
 
     _with_database(data_dir, work)
@@ -136,7 +136,7 @@ def _with_database(data_dir: Path, work: Callable[[Database], Awaitable[T]]) -> 
         async def run() -> T:
             database = Database(settings)
             try:
-                async with database.transaction() as connection:
+                async with database.transaction(AS_OWNER) as connection:
                     await check(connection)
                 return await work(database)
             except Unopenable as error:

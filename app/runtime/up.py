@@ -11,6 +11,7 @@ from app.runtime.child import POLITE, Ladder, Part
 from app.runtime.data_dir import RUN_MARK, DataDir, held
 from app.runtime.embedded import EmbeddedPostgres, EmbeddedValkey
 from app.runtime.port import take_port
+from app.runtime.roles import LOGINS, Login
 from app.runtime.supervisor import Stopped, Supervisor
 
 _SERVICE_SECONDS = 120.0  # PostgreSQL may have up to 2 GB of its log to recover from
@@ -20,12 +21,18 @@ _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104  # noqa: S104 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One of our own commands as a part. The gateway is the one that `serves`: it is given the listening socket."""
+    """One of our own commands as a part. The gateway is the one that `serves`: it is given the listening socket.
+
+    It signs in to the embedded database as its `login`; without one as the owner of all that is in it, or, where it
+    needs no `database`, not at all.
+    """
 
     name: str
     argv: tuple[str, ...]
     stop: Ladder = POLITE
     serves: bool = False
+    login: Login | None = None
+    database: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class _System:
         self._run = secrets.token_hex(16)
         self._environment = dict(plan.environment)
         self._services: list[EmbeddedPostgres | EmbeddedValkey] = []
+        self._logins: dict[str, str] = {}
 
     def __enter__(self) -> "_System":
         return self
@@ -126,6 +134,10 @@ class _System:
         self._services.append(postgres)
         postgres.prepare()
         self._environment["GAIN_DATABASE_URL"] = postgres.url
+        for login in LOGINS:
+            password = self._folder.secret(f"{login.name}.password")
+            self._environment[login.variable] = str(self._folder.path / f"{login.name}.password")
+            self._logins[login.name] = postgres.url_of(login.name, password)
         self._supervisor.start(postgres.part())
         return postgres
 
@@ -138,10 +150,17 @@ class _System:
         return valkey
 
     def _part(self, command: Command) -> Part:
+        environment = dict(self._environment)
+        if command.login is not None and command.login.name in self._logins:
+            environment["GAIN_DATABASE_URL"] = self._logins[command.login.name]
+        if not command.database:
+            del environment["GAIN_DATABASE_URL"]
+        if command.serves:
+            environment["GAIN_LISTEN_FD"] = str(self._listener.fileno())
         return Part(
             name=command.name,
             argv=command.argv,
-            env=self._environment | ({"GAIN_LISTEN_FD": str(self._listener.fileno())} if command.serves else {}),
+            env=environment,
             log=self._folder.logs / f"{command.name}.log",
             stop=command.stop,
             pass_fds=(self._listener.fileno(),) if command.serves else (),

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import orjson
 from fastapi.sse import format_sse_event
 
+from app.access.policy import Role
+from app.access.principal import behalf_of
 from app.access.sessions import in_force
-from app.db import Database, is_away
+from app.db import AS_GATEWAY, Behalf, Database, act, is_away
 from app.logs import logger
 from app.referrals.gauge import BacklogGauge
 from app.reporting.board import Board, View, board
@@ -158,6 +160,15 @@ class Live:
     async def _read(self, followers: Sequence[_Follower]) -> tuple[set[bytes], dict[View, Board]]:
         """The sessions still in force, and one board for each view however many pages show it."""
         views = {follower.view for follower in followers}
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_GATEWAY) as connection:
             valid = await in_force(connection, {follower.session for follower in followers})
-            return valid, {view: await board(connection, view) for view in views}
+            boards = {}
+            for view in views:
+                await act(connection, _behalf(view))
+                boards[view] = await board(connection, view)
+            return valid, boards
+
+
+def _behalf(view: View) -> Behalf:
+    """On whose behalf a view is looked at: its region's, or the national co-ordinators'."""
+    return behalf_of(Role.NATIONAL, ()) if view.region is None else behalf_of(Role.COORDINATOR, [view.region])

@@ -8,8 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
+from app.access.navigation import Link, add_links
 from app.access.pages import PageRoute
-from app.access.policy import Action, Role
+from app.access.policy import Action
 from app.access.principal import Principal
 from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
@@ -28,7 +29,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Cursor = Annotated[str | None, Query(max_length=500)]
 
-_ROLE_NAMES = {Role.COORDINATOR: "co-ordinator", Role.NATIONAL: "national co-ordinator"}
+add_links(Link("What needs you now", "/", Action.SEE_STATUS_PAGE, order=10))
 
 
 @router.get("/", response_class=Response)
@@ -52,8 +53,8 @@ async def first_page(
     painted = await asyncio.to_thread(Painter(view).paint, read, running)
     return pages.render(
         "status.html",
+        request=request,
         party=principal.party,
-        role=_ROLE_NAMES[principal.role],
         national=view.region is None,
         board=read,
         parts=painted,

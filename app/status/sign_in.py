@@ -14,6 +14,7 @@ from app.access.policy import Action, relation
 from app.access.routes import public
 from app.access.sessions import LIFETIME, close_session, open_session, session_credential
 from app.audit.record import Actor, Event, Operation, record
+from app.db import AS_GATEWAY
 from app.errors import CREDENTIAL_REQUIRED, ROLE_NOT_ALLOWED, TOO_MANY_REQUESTS, ProblemType
 from app.logs import request_id
 from app.web import pages, problems
@@ -27,9 +28,9 @@ _NOBODY = "unknown"
 
 @router.get("/sign-in", response_class=Response)
 @public
-async def sign_in_page() -> Response:
+async def sign_in_page(request: Request) -> Response:
     """The form."""
-    return _form()
+    return _form(request)
 
 
 @router.post("/sign-in", response_class=Response)
@@ -50,7 +51,7 @@ async def sign_in(request: Request, database: DatabaseOf, key: Annotated[str, Fo
     else:
         gate.check_place(request, credential)
         return await _signed_in(request, database, credential)
-    async with database.transaction() as connection:
+    async with database.transaction(AS_GATEWAY) as connection:
         event = Event(Operation.CONSULTATION, "session.refused", detail={"because": refusal.slug})
         await record(connection, actor, [event])
     return _refused(request, refusal, text)
@@ -69,7 +70,7 @@ async def sign_out(request: Request, connection: Transaction) -> Response:
 
 
 async def _signed_in(request: Request, database: DatabaseOf, credential: Credential) -> Response:
-    async with database.transaction() as connection:
+    async with database.transaction(AS_GATEWAY) as connection:
         if (before := session_token(request)) is not None:
             await _close(request, connection, before)
         token = await open_session(connection, request.app.state.keys, credential)
@@ -106,7 +107,7 @@ def _set_cookie(request: Request, response: Response, token: str) -> None:
 
 def _refused(request: Request, kind: ProblemType, text: str, wait: float = 0.0) -> Response:
     request.scope[problems.SLUG_IN_SCOPE] = kind.slug
-    response = _form(text, kind.status)
+    response = _form(request, text, kind.status)
     if kind.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 15.5.2; browsers show the page all the same
     if wait:
@@ -114,6 +115,6 @@ def _refused(request: Request, kind: ProblemType, text: str, wait: float = 0.0) 
     return response
 
 
-def _form(error: str = "", status: int = 200) -> Response:
+def _form(request: Request, error: str = "", status: int = 200) -> Response:
     hours = int(LIFETIME.total_seconds() // 3600)
-    return pages.render("sign_in.html", status=status, error=error, hours=hours)
+    return pages.render("sign_in.html", request=request, status=status, error=error, hours=hours)

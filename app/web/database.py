@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.db import Connection, Database
+from app.db import AS_GATEWAY, Connection, Database
 
 
 def database(request: Request) -> Database:
@@ -20,8 +20,11 @@ async def _database(request: Request) -> Database:
 
 
 async def transaction(request: Request) -> AsyncIterator[Connection]:
-    """One transaction, committed when the endpoint returns, rolled back when it raises."""
-    async with database(request).transaction() as connection:
+    """One transaction, committed when the endpoint returns, rolled back when it raises.
+
+    It acts for the principal that was let in; on a public route for the gateway itself, which reads no referral.
+    """
+    async with database(request).transaction(getattr(request.state, "behalf", AS_GATEWAY)) as connection:
         yield connection
 
 

@@ -103,14 +103,14 @@ class Moody(Adapter):
         raise RuntimeError("a defect")
 
 
-async def test_pumps_and_people_at_once(cast: Cast, database: Database, configuration: Settings) -> None:
+async def test_pumps_and_people_at_once(cast: Cast, database: Database, as_worker: Settings) -> None:
     """Three worker processes' pumps deliver while the same agencies acknowledge and the force takes back."""
     force = await cast.play("SWP")
     agencies = {agency: await cast.play(agency) for agency in AGENCIES}
     bodies = [referral(addressees=AGENCIES, client_reference=f"SWP/{number}") for number in range(40)]
     answers = await asyncio.gather(*(force.post("/v1/referrals", json=body) for body in bodies))
     receipts = {UUID(answer.json()["id"]): body for answer, body in zip(answers, bodies, strict=True)}
-    databases = [Database(configuration) for _ in range(3)]
+    databases = [Database(as_worker) for _ in range(3)]
     adapters: dict[str, Adapter] = {agency: Moody(number) for number, agency in enumerate(AGENCIES)}
     pumps = [Pump(one, Keys(SECRET.encode()), adapters) for one in databases]
     statuses: Counter[int] = Counter()

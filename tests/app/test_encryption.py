@@ -314,13 +314,17 @@ async def test_what_lies_open_can_still_be_answered(cast: Cast, workers: Workers
 
 
 async def test_rotation_wraps_every_key_anew_while_referrals_come_in_and_goes_on_after_a_kill(
-    cast: Cast, configuration: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+    cast: Cast,
+    configuration: Settings,
+    as_owner: Settings,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("app.crypto.rotation.BATCH", 3)
     force = await cast.play("SWP")
     made = [await submitted(force, purpose=f"Number {number}.") for number in range(8)]
     contents = await rows(database, "SELECT id, content FROM referral ORDER BY id")
-    rotating = Database(configuration.model_copy(update={"key_ring": SecretStr(BOTH_RINGS)}))
+    rotating = Database(as_owner.model_copy(update={"key_ring": SecretStr(BOTH_RINGS)}))
 
     def kill(done: int) -> None:
         raise KeyboardInterrupt

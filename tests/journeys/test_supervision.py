@@ -48,6 +48,9 @@ def test_a_stop_ends_every_process_within_ten_seconds_and_keeps_the_data(start: 
     assert system.process.returncode == 0
     assert system.survivors() == []
     assert sorted(p.name for p in data.iterdir()) == [
+        "gain_auditor.password",
+        "gain_gateway.password",
+        "gain_worker.password",
         "key.ring",
         "lock",
         "logs",
@@ -167,7 +170,7 @@ def test_a_data_directory_that_cannot_be_written_is_refused_in_one_line(start: S
 
 def test_secrets_are_readable_to_their_owner_alone(start: Start, data: Path) -> None:
     start().ready()
-    for name in ("secret", "postgres.password", "runtime.json"):
+    for name in ("secret", "postgres.password", "gain_gateway.password", "gain_worker.password", "runtime.json"):
         assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
     assert json.loads((data / "runtime.json").read_text())["kind"] == "up"
     assert stat.S_IMODE((data / "logs").stat().st_mode) == 0o700

@@ -1,5 +1,6 @@
 """`gain up` as a user runs it: the real gateway, worker and scheduler on the embedded services."""
 
+import asyncio
 import json
 import socket
 import urllib.request
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from app.runtime.credentials import issue
 from app.runtime.data_dir import DataDir
@@ -116,6 +120,42 @@ def test_a_whole_system_can_be_had_for_the_length_of_a_block(data: Path) -> None
     assert not DataDir(data).is_held()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
+
+
+@pytest.mark.timeout(180)
+def test_each_part_signs_in_as_itself_and_none_as_the_owner(start: Start, data: Path, tmp_path: Path) -> None:
+    url = start().ready()
+    key = key_for("SWP", data, tmp_path)
+    made = call(f"{url}/v1/referrals", key, REFERRAL)
+    eventually(lambda: call(f"{url}/v1/referrals/{made['id']}", key)["state"] == "in_progress")
+    found = signed_in(str(DataDir(data).state()["database_url"]))
+    assert found.keys() == {"gain_gateway", "gain_worker"}
+    assert "production would refuse" not in (data / "logs" / "gateway.log").read_text(encoding="utf-8")
+    environment = {"GAIN_ENVIRONMENT": "production", "GAIN_BROKER_URL": "none", "GAIN_SECRET": "x" * 32}
+    owner = {"GAIN_DATABASE_URL": str(DataDir(data).state()["database_url"]), "GAIN_KEY_RING": f"k:{'A' * 43}"}
+    with started((*GAIN, "serve"), tmp_path / "owner.txt", environment | owner) as refused:
+        assert refused.process.wait(60) == 1
+    assert refused.said.startswith("gain: production refuses this database: gain is a superuser; ")
+    assert "; gain owns tables. Sign in as gain_gateway" in refused.said
+
+
+def signed_in(url: str) -> dict[str, int]:
+    """How many connections of the program there are, by the user they signed in as."""
+
+    async def ask() -> dict[str, int]:
+        engine = create_async_engine(url, poolclass=NullPool)
+        async with engine.connect() as connection:
+            rows = await connection.execute(
+                text(
+                    "SELECT usename, count(*) AS number FROM pg_stat_activity"
+                    " WHERE application_name = 'gain' GROUP BY usename"
+                )
+            )
+            found = {row.usename: row.number for row in rows}
+        await engine.dispose()
+        return found
+
+    return asyncio.run(ask())
 
 
 def test_an_unknown_party_is_told_in_one_line(data: Path, tmp_path: Path) -> None:

@@ -200,11 +200,11 @@ asyncio.run(main())
 
 
 async def test_one_that_kills_its_worker_again_and_again_stops_and_shows(
-    cast: Cast, database: Database, configuration: Settings
+    cast: Cast, database: Database, as_worker: Settings
 ) -> None:
     _, ids = await offered(cast, 8)
     poison = ids[3]
-    environment = {**os.environ, "GAIN_DATABASE_URL": configuration.database_url}
+    environment = {**os.environ, "GAIN_DATABASE_URL": as_worker.database_url}
     died = 0
     for _ in range(3 * MOST_TRIES):
         worker = await asyncio.to_thread(

@@ -13,9 +13,10 @@ from app.db import Database
 from app.referrals.heartbeat import Beating, silent_seconds
 from app.runtime.child import die_with_parent
 from app.runtime.plan import child_environment
+from app.runtime.roles import WORKER
 from app.settings import Settings
 from tests.acts import eventually, rows, submitted
-from tests.conftest import RING, SECRET, Cast
+from tests.conftest import RING, SECRET, Cast, signed_in
 from tests.journeys.processes import runs
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ def worker(database_url: str, tmp_path: Path) -> Iterator[psutil.Process]:
     """Two processes and their parent, with an agency that never answers, on the fresh database and no broker."""
     environment = {name: value for name, value in child_environment().items() if not name.startswith("GAIN_")}
     environment |= {
-        "GAIN_DATABASE_URL": database_url,
+        "GAIN_DATABASE_URL": signed_in(database_url, WORKER),
         "GAIN_SECRET": SECRET,
         "GAIN_KEY_RING": RING,
         "GAIN_DATA_DIR": str(tmp_path),

@@ -417,11 +417,11 @@ async def test_what_was_cancelled_in_flight_stays_cancelled_whatever_else_comes_
         assert (found["state"], found["due_delivery_at"], found["referral"]) == ("cancelled", None, "cancelled"), name
 
 
-async def test_two_pumps_deliver_each_dispatch_once(cast: Cast, database: Database, configuration: Settings) -> None:
+async def test_two_pumps_deliver_each_dispatch_once(cast: Cast, database: Database, as_worker: Settings) -> None:
     force = await cast.play("SWP")
     await asyncio.gather(*(submitted(force, addressees=["HMRC", "EA", "DWP"]) for _ in range(30)))
     bodies = {agency: Body(NO_HIT) for agency in ("HMRC", "EA", "DWP")}
-    databases = [Database(configuration) for _ in range(2)]
+    databases = [Database(as_worker) for _ in range(2)]
     await asyncio.gather(*(run(one, **bodies) for one in databases))
     for one in databases:
         await one.close()

@@ -45,15 +45,15 @@ def promised(file: Path, key: VerifierKey) -> list[Checkpoint]:
     return [read(json.loads(line)["checkpoint"], [key]) for line in file.read_text().splitlines()]
 
 
-def key_of(configuration: Settings) -> VerifierKey:
+def key_of(as_worker: Settings) -> VerifierKey:
     """The key of this broker's log."""
-    return Signer.of(Keys(SECRET.encode()), configuration.log_origin).key
+    return Signer.of(Keys(SECRET.encode()), as_worker.log_origin).key
 
 
 async def test_what_is_committed_is_sealed_within_five_seconds_and_signed_when_the_scheduler_ends(
-    configuration: Settings, database: Database
+    as_worker: Settings, database: Database
 ) -> None:
-    scheduler = Scheduler(configuration)
+    scheduler = Scheduler(as_worker)
     running = asyncio.create_task(scheduler.run())
     for _ in range(3):
         await logged(database, 100)
@@ -68,13 +68,13 @@ async def test_what_is_committed_is_sealed_within_five_seconds_and_signed_when_t
         await running
     await scheduler.close()
     assert await unsealed(database) == 0
-    file = configuration.data_dir / "checkpoints.jsonl"
-    assert promised(file, key_of(configuration))[-1].size == 301
+    file = as_worker.data_dir / "checkpoints.jsonl"
+    assert promised(file, key_of(as_worker))[-1].size == 301
     await audit_tree_verifies(database, file=file)
 
 
-async def test_two_schedulers_seal_one_log(configuration: Settings, database: Database) -> None:
-    sealers = [asyncio.create_task(Sealing(configuration, database).run()) for _ in range(2)]
+async def test_two_schedulers_seal_one_log(as_worker: Settings, database: Database) -> None:
+    sealers = [asyncio.create_task(Sealing(as_worker, database).run()) for _ in range(2)]
     for _ in range(20):
         await logged(database, 20)
 
@@ -89,9 +89,9 @@ async def test_two_schedulers_seal_one_log(configuration: Settings, database: Da
 
 
 async def test_the_first_entries_are_signed_at_once_then_every_minute_in_which_the_log_grew(
-    configuration: Settings, database: Database
+    as_worker: Settings, database: Database
 ) -> None:
-    sealing = Sealing(configuration, database)
+    sealing = Sealing(as_worker, database)
     for _ in range(3):
         await sealing.round()
         await logged(database)
@@ -104,23 +104,23 @@ async def test_the_first_entries_are_signed_at_once_then_every_minute_in_which_t
     assert [row["size"] for row in await rows(database, sizes)] == [0, 1, 3]
 
 
-async def test_a_file_that_cannot_be_written_stops_nothing(configuration: Settings, database: Database) -> None:
-    nowhere = configuration.model_copy(update={"checkpoint_file": configuration.data_dir / "no" / "such" / "file"})
+async def test_a_file_that_cannot_be_written_stops_nothing(as_worker: Settings, database: Database) -> None:
+    nowhere = as_worker.model_copy(update={"checkpoint_file": as_worker.data_dir / "no" / "such" / "file"})
     await logged(database)
     await Sealing(nowhere, database).round(every=0)
     assert (await rows(database, "SELECT max(size) AS size FROM audit_checkpoint"))[0]["size"] == 1
 
 
 async def test_a_sealer_without_its_head_seals_nothing_and_goes_on_when_it_is_back(
-    configuration: Settings, database: Database
+    as_worker: Settings, database: Database
 ) -> None:
     await change(database, "ALTER TABLE audit_head DISABLE TRIGGER ALL")
     await change(database, "CREATE TABLE kept AS SELECT * FROM audit_head")
     await change(database, "DELETE FROM audit_head")
     await logged(database)
     with pytest.raises(NoHead):
-        await Sealing(configuration, database).round()
-    sealing = asyncio.create_task(Sealing(configuration, database).run())
+        await Sealing(as_worker, database).round()
+    sealing = asyncio.create_task(Sealing(as_worker, database).run())
     await change(database, "INSERT INTO audit_head SELECT * FROM kept")
 
     async def sealed() -> bool:
@@ -184,9 +184,9 @@ class _WitnessHandler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def witness_server(configuration: Settings) -> Iterator[WitnessServer]:
+def witness_server(as_worker: Settings) -> Iterator[WitnessServer]:
     """A witness that trusts this broker's key."""
-    server = WitnessServer(key_of(configuration))
+    server = WitnessServer(key_of(as_worker))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
@@ -196,9 +196,9 @@ def witness_server(configuration: Settings) -> Iterator[WitnessServer]:
 
 
 @pytest.fixture
-async def sealing(configuration: Settings, database: Database, witness_server: WitnessServer) -> AsyncIterator[Sealing]:
+async def sealing(as_worker: Settings, database: Database, witness_server: WitnessServer) -> AsyncIterator[Sealing]:
     """A sealer that has a witness."""
-    made = Sealing(configuration.model_copy(update={"witness_url": witness_server.url}), database)
+    made = Sealing(as_worker.model_copy(update={"witness_url": witness_server.url}), database)
     yield made
     await made.finish()
 

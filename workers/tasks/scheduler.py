@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs
 from app.audit.record import Actor
 from app.crypto.keys import Keys
-from app.db import Connection, Database, is_away
+from app.db import AS_WORKER, Connection, Database, is_away
 from app.logs import logger
 from app.referrals import delivery, fan_out
 from app.referrals.heartbeat import Beating, beat, silent_seconds
@@ -108,18 +108,18 @@ class Scheduler:
         if reached != self._reached:
             self._reached = reached
             self._changed_at = self._ticks
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_WORKER) as connection:
                 await delivery.release(connection, reached.all)
         since = self._ticks - self._changed_at
         told = reached.told if since in (0, _ADOPT_TICKS) else frozenset[str]()
         if told or (reached.answering and since % _ADOPT_TICKS == 0):
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_WORKER) as connection:
                 await delivery.adopt(connection, reached.answering, told)
 
     async def _keep_time(self) -> None:
         """Chase, alert, mark overdue, expire. Done here, not by a worker: one statement finds that nothing is due."""
         while True:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_WORKER) as connection:
                 if not await self._timekeeper.run(connection, SCHEDULER):
                     return
 
@@ -129,7 +129,7 @@ class Scheduler:
         await self._counting.tick()
         await self._reporting.tick()
         self._dating.tick()
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             await beat(connection, Beating.SCHEDULER)
             silent = (await silent_seconds(connection))[Beating.WORKER]
             reached = await self._channels.reached(connection)

@@ -11,7 +11,7 @@ from app.audit.checkpoints import Signed
 from app.audit.note import Signer
 from app.audit.seal import seal_all
 from app.crypto.keys import Keys
-from app.db import Database, is_away
+from app.db import AS_WORKER, Database, is_away
 from app.logs import logger
 from app.referrals.heartbeat import Beating, beat
 from app.settings import Settings
@@ -60,7 +60,7 @@ class Sealing:
     async def round(self, every: float = CHECKPOINT_SECONDS) -> None:
         """Seal all there is; sign it where the last checkpoint is `every` seconds old."""
         await seal_all(self._database)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(AS_WORKER) as connection:
             if self._rounds % _BEAT_ROUNDS == 0:
                 await beat(connection, Beating.SEALER)
             signed = None

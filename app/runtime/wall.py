@@ -1,0 +1,67 @@
+"""The database as a process of the program must find it: a wall it cannot step over, and commits that last."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.db import is_away
+from app.logs import logger
+from app.runtime.reach import needing_database
+from app.runtime.refusal import StartRefused
+from app.settings import Settings
+
+log = logger()
+
+_ASK = text("""
+    SELECT rolname, rolsuper, rolbypassrls, rolcreaterole,
+           EXISTS (SELECT FROM pg_class WHERE pg_has_role(current_user, relowner, 'USAGE')
+                      AND relnamespace = CAST(current_schema() AS regnamespace)) AS owns,
+           current_setting('fsync') = 'off' AS forgets,
+           current_setting('full_page_writes') = 'off' AS tears,
+           current_setting('synchronous_commit') = 'off' AS hurries
+      FROM pg_roles WHERE rolname = current_user
+""")
+
+_WHY = {
+    "rolsuper": "{rolname} is a superuser",
+    "rolbypassrls": "{rolname} has BYPASSRLS",
+    "rolcreaterole": "{rolname} may make roles (CREATEROLE)",
+    "owns": "{rolname} owns tables",
+    "forgets": "fsync is off",
+    "tears": "full_page_writes is off",
+    "hurries": "synchronous_commit is off",
+}
+
+
+async def complaints(database_url: str) -> list[str]:
+    """What is wrong with the database's user and settings, for a gateway, worker or scheduler to sign in to."""
+    engine = create_async_engine(database_url, poolclass=pool.NullPool, hide_parameters=True)
+    try:
+        async with engine.connect() as connection:
+            found = (await connection.execute(_ASK)).mappings().one()
+    finally:
+        await engine.dispose()
+    return [why.format(**found) for name, why in _WHY.items() if found[name]]
+
+
+async def check(settings: Settings) -> None:
+    """Raise `StartRefused` in production where anything is wrong, or the database does not answer; else only log it."""
+    if settings.environment == "production":
+        with needing_database():
+            if found := await complaints(settings.database_url):
+                raise StartRefused(_text(found))
+        return
+    try:
+        found = await complaints(settings.database_url)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        log.info("the database is away; how it is set up is not looked at")
+        return
+    if found:
+        log.warning("production would refuse this database", because=found)
+
+
+def _text(found: Sequence[str]) -> str:
+    return f"production refuses this database: {'; '.join(found)}. Sign in as gain_gateway or gain_worker."
