@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from app.db import Database, is_away
+from app.db import AS_WORKER, Database, is_away
 from app.logs import logger
 from app.reporting import aggregates
 
@@ -33,7 +33,7 @@ class Reporting:
 
     async def _reconcile(self) -> None:
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(AS_WORKER) as connection:
                 mended = await aggregates.reconcile(connection)
         except Exception as error:
             # What fails is tried again at the next tick while the database is away, else a day later.

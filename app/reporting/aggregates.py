@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import Counter
 from sqlalchemy import BigInteger, Column, Date, DateTime, Row, SmallInteger, Table, Text, text
 
-from app.db import Base, Connection, Database
+from app.db import AS_WORKER, Base, Connection, Database
 from app.reporting.figures import ANSWER_TIME
 
 
@@ -173,7 +173,7 @@ class Mended:
 
 async def fold(database: Database, most: int = FOLD_ROWS) -> bool:
     """Add what changed to the months if it is more than `most` rows. False where it is not, or another does it now."""
-    async with database.transaction() as connection:
+    async with database.transaction(AS_WORKER) as connection:
         if int(await connection.scalar(_ROWS) or 0) <= most:
             return False
         if not await connection.scalar(_TRY_LOCK, {"key": _FOLDING}):

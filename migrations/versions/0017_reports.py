@@ -7,6 +7,8 @@ was there before is counted by the scheduler's first comparison, so that nobody 
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.wall import ALL, Grants, Policies, grant, of_region, ours, protect
+
 # ruff: noqa: S608  the statements are made of constants of this file
 
 revision: str = "0017"
@@ -70,6 +72,28 @@ RECORDED = f"""
      GROUP BY acted_on, originator, region, figure, detail HAVING sum(sign * number) <> 0
 """
 
+GRANTS: Grants = {
+    "originator": {"SELECT": "report_month, report_change"},
+    "agency": {"UPDATE (decline_reason)": "dispatch"},
+    "coordinator": {"SELECT": "report_month, report_change, report_hour"},
+    "national": {"SELECT": "report_month, report_change, report_hour"},
+    "worker": {
+        "SELECT": "report_month, report_change, report_hour, referral_outcome",
+        "INSERT": "report_month, report_change, report_hour",
+        "UPDATE": "report_month, report_hour",
+        "DELETE": "report_change, report_hour",
+    },
+}
+# How an agency answers is no force's to see: not even a force that is an agency too.
+_OWN = f"report <> 'agencies' AND {ours('party')}"
+_OF_MONTHS = {"originator": _OWN, "coordinator": of_region(), "national": ALL, "worker": ALL}
+POLICIES: Policies = {
+    "report_change": _OF_MONTHS,
+    "report_month": _OF_MONTHS,
+    "report_hour": {"coordinator": of_region(), "national": ALL, "worker": ALL},
+    "referral_outcome": {"worker": ALL},
+}
+
 TRIGGERS = {
     "report_outcome_insert": ("referral_outcome", "INSERT", "NEW TABLE AS made", RECORDED),
     "report_referral_insert": ("referral", "INSERT", "NEW TABLE AS made", SUBMITTED % _MADE),
@@ -119,7 +143,8 @@ def upgrade() -> None:
     )
     for name, (table, operation, tables, statement) in TRIGGERS.items():
         op.execute(f"""
-            CREATE FUNCTION {name} () RETURNS trigger LANGUAGE plpgsql AS $$
+            CREATE FUNCTION {name} () RETURNS trigger LANGUAGE plpgsql
+            SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
             BEGIN
                 {statement};
                 RETURN NULL;
@@ -129,6 +154,10 @@ def upgrade() -> None:
             CREATE TRIGGER {name} AFTER {operation} ON {table}
             REFERENCING {tables} FOR EACH STATEMENT EXECUTE FUNCTION {name} ()
         """)
+    grant(GRANTS)
+    protect(POLICIES)
+    # VACUUM is no part of a transaction, and so acts for nobody.
+    op.execute("GRANT MAINTAIN ON report_change TO gain_worker")
 
 
 def downgrade() -> None:
