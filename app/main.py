@@ -37,7 +37,7 @@ from app.referrals.presence import Presence
 from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, duplicates, queues, retention, sign_in
+from app.status import actions, duplicates, queues, report_pages, retention, sign_in
 from app.status import pages as status_pages
 from app.status import reports as reports_door
 from app.status.live import Live
@@ -99,6 +99,7 @@ DOORS = (
     reports_door.router,
     messages.router,
     status_pages.router,
+    report_pages.router,
     sign_in.router,
     audit_log.router,
     token_door.router,

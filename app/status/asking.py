@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from app import clock
-from app.access.policy import Action
+from app.access.policy import Action, Relation
 from app.access.principal import Principal
 from app.access.routes import CurrentPrincipal
 from app.audit.record import Event, Operation, record
@@ -39,12 +39,16 @@ _To = Annotated[
 ]
 _Region = Annotated[
     str | None,
-    Query(pattern=r"^[A-Z][A-Z0-9-]{0,39}$", examples=["TARIAN"], description="One region's figures alone."),
+    Query(pattern=r"^([A-Z][A-Z0-9-]{0,39})?$", examples=["TARIAN"], description="One region's figures alone."),
 ]
 
 
 class Asking:
-    """One request for a report: `over` its period, `region` as asked for. Raises `Problem` (422) for a bad period."""
+    """One request for a report: `over` its period, `chosen` the region asked for.
+
+    `region` is the one that the figures are of, once a report was read; `originator` the only one, where there is one.
+    Raises `Problem` (422) for a bad period.
+    """
 
     def __init__(
         self,
@@ -56,13 +60,20 @@ class Asking:
         region: _Region = None,
     ) -> None:
         self.principal: Principal = principal
-        self.region = region
+        self.chosen = region or None  # a form sends an empty one
+        self.region: str | None = None
+        self.originator: str | None = None
         self._request = request
         self._connection: Connection = connection
         try:
             self.over: Period = period(first, to, clock.now())
         except BadPeriod as error:
             raise Problem(INVALID_PARAMETER, errors=[{"pointer": "query/from", "detail": str(error)}]) from None
+
+    @property
+    def is_national(self) -> bool:
+        """Whether the caller may see any region."""
+        return self.principal.relation(Action.READ_REPORTS) is Relation.ALL
 
     async def directory(self) -> Directory:
         """The parties as they are now."""
@@ -86,8 +97,8 @@ class Asking:
 
     async def _scope(self, report: Report) -> Scope:
         """What the caller sees of it; the log is told."""
-        scope = scope_of(self.principal, ACTIONS[report], self.region, await self.directory())
-        self.region = scope.region
+        scope = scope_of(self.principal, ACTIONS[report], self.chosen, await self.directory())
+        self.region, self.originator = scope.region, scope.originator
         detail = {"report": report.value, "from": written(self.over.first), "to": written(self.over.last)}
         if scope.region is not None:
             detail["region"] = scope.region
