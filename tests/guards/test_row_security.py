@@ -383,9 +383,11 @@ async def test_a_worker_cannot_act_for_a_party(database_url: str, configuration:
         async with database.transaction(AS_WORKER) as connection:
             await connection.execute(text("SELECT FROM referral"))
         with pytest.raises(DBAPIError) as refusal:
-            async with database.transaction(behalf_of(Role.NATIONAL, ["GAIN"])):
-                pass
+            async with database.transaction(behalf_of(Role.NATIONAL, ["GAIN"])) as connection:
+                await connection.execute(text("SELECT 1"))
         assert refused(refusal.value)
+        async with database.transaction(AS_WORKER) as connection:
+            await connection.execute(text("SELECT FROM referral"))
     finally:
         await database.close()
 
