@@ -35,8 +35,11 @@ from app.db import Base, Connection
 RECENT_DAYS = 90
 """For how long after its last change a completed referral still counts."""
 
-LOOKED_AT = 20
-"""Of what shares a compound with a referral only the newest are looked at: one telephone may stand in thousands."""
+NEWEST, OLDEST = 20, 5
+"""So many of what shares a compound with a referral are looked at: one telephone may stand in a force's whole file."""
+
+MOST_PAIRS = 20
+"""With so many later ones a referral is paired; the thousandth tells its co-ordinator nothing more."""
 
 
 class Decision(StrEnum):
@@ -84,32 +87,47 @@ class Duplicate(Base):
     )
 
 
-# The index gives the newest of each digest first; the referrals of a batch share most of what they meet.
+# Once for each digest of the batch, however many of its referrals share it; parties are compared before pairs are made.
 _FIND = text(f"""
-    WITH met AS MATERIALIZED (
-        SELECT least(own.referral_id, other.referral_id) AS earlier,
-               greatest(own.referral_id, other.referral_id) AS later,
-               array_agg(DISTINCT own.kind ORDER BY own.kind) AS kinds
-          FROM subject_index AS own
-         CROSS JOIN LATERAL (SELECT referral_id FROM subject_index
-                              WHERE digest = own.digest AND referral_id <> own.referral_id
-                              ORDER BY referral_id DESC LIMIT {LOOKED_AT}) AS other
-         WHERE own.referral_id = ANY(CAST(:ids AS uuid[]))
-         GROUP BY 1, 2
+    WITH own AS MATERIALIZED (
+        SELECT referral_id, digest, kind FROM subject_index WHERE referral_id = ANY(CAST(:ids AS uuid[]))
+    ), near AS MATERIALIZED (
+        SELECT own.digest, other.referral_id
+          FROM (SELECT DISTINCT digest FROM own) AS own
+         CROSS JOIN LATERAL (
+               (SELECT referral_id FROM subject_index WHERE digest = own.digest ORDER BY referral_id DESC LIMIT {NEWEST})
+               UNION ALL
+               (SELECT referral_id FROM subject_index WHERE digest = own.digest ORDER BY referral_id LIMIT {OLDEST})
+               ) AS other
     ), known AS MATERIALIZED (
         SELECT id, reference, originator, region, created_at FROM referral
-         WHERE id = ANY(ARRAY(SELECT earlier FROM met UNION SELECT later FROM met))
+         WHERE id = ANY(ARRAY(SELECT referral_id FROM near UNION SELECT referral_id FROM own))
            AND (state IN ('held', 'accepted', 'in_progress')
                 OR (state = 'completed' AND disposed_at IS NULL
                     AND updated_at > now() - make_interval(days => {RECENT_DAYS})))
+    ), met AS (
+        SELECT least(mine.id, theirs.id) AS earlier, greatest(mine.id, theirs.id) AS later,
+               array_agg(DISTINCT own.kind ORDER BY own.kind) AS kinds
+          FROM own JOIN near USING (digest)
+          JOIN known AS mine ON mine.id = own.referral_id
+          JOIN known AS theirs ON theirs.id = near.referral_id
+         WHERE theirs.originator <> mine.originator
+         GROUP BY 1, 2
+    ), pair AS (
+        SELECT one.id AS earlier, one.reference AS earlier_reference, one.originator AS earlier_party,
+               one.region AS earlier_region, one.created_at AS earlier_at,
+               two.id AS later, two.reference AS later_reference, two.originator AS later_party,
+               two.region AS later_region, two.created_at AS later_at,
+               met.kinds, row_number() OVER (PARTITION BY one.id ORDER BY two.id) AS place
+          FROM met JOIN known AS one ON one.id = met.earlier JOIN known AS two ON two.id = met.later
+         WHERE NOT EXISTS (SELECT FROM duplicate WHERE duplicate.earlier = one.id OFFSET {MOST_PAIRS - 1})
     ), found AS (
         INSERT INTO duplicate (id, earlier, earlier_reference, earlier_party, earlier_region, earlier_at,
                                later, later_reference, later_party, later_region, later_at, kinds)
-        SELECT uuidv7(), one.id, one.reference, one.originator, one.region, one.created_at,
-               two.id, two.reference, two.originator, two.region, two.created_at, met.kinds
-          FROM met JOIN known AS one ON one.id = met.earlier JOIN known AS two ON two.id = met.later
-         WHERE one.originator <> two.originator
-         ORDER BY one.id, two.id
+        SELECT uuidv7(), earlier, earlier_reference, earlier_party, earlier_region, earlier_at,
+               later, later_reference, later_party, later_region, later_at, kinds
+          FROM pair WHERE place <= {MOST_PAIRS}
+         ORDER BY earlier, later
         ON CONFLICT (earlier, later) DO NOTHING
         RETURNING id, earlier, later, kinds
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from app.parties.codes import LegalBasis
 from app.referrals.codes import HandlingCode, OnwardDisclosure
 from app.web.words import counted, moment, plain
 
@@ -32,6 +33,21 @@ _ONWARD = {
     OnwardDisclosure.PERMITTED: "permitted",
     OnwardDisclosure.CONSENT_REQUIRED: "only with the body's consent",
     None: "not stated: ask the body first",
+}
+_STATES = {"query": "asked for more information", "queued": "not seen yet", "delivered": "seen"}
+_POWERS = {
+    LegalBasis.COMMON_LAW_POLICING_PURPOSE: "common law policing purpose",
+    LegalBasis.ATCSA_2001_S19: "Anti-terrorism, Crime and Security Act 2001, section 19",
+    LegalBasis.CRIME_AND_COURTS_ACT_2013_S7: "Crime and Courts Act 2013, section 7",
+    LegalBasis.IMMIGRATION_AND_ASYLUM_ACT_1999_S20: "Immigration and Asylum Act 1999, section 20",
+    LegalBasis.IMMIGRATION_AND_ASYLUM_ACT_1999_S21: "Immigration and Asylum Act 1999, section 21",
+    LegalBasis.ENTERPRISE_ACT_2002_PART_9: "Enterprise Act 2002, part 9",
+    LegalBasis.FSMA_2000_S348: "Financial Services and Markets Act 2000, section 348",
+    LegalBasis.GANGMASTERS_LICENSING_ACT_2004_S19: "Gangmasters (Licensing) Act 2004, section 19",
+    LegalBasis.OFFENDER_MANAGEMENT_ACT_2007_S14: "Offender Management Act 2007, section 14",
+    LegalBasis.CRIME_AND_DISORDER_ACT_1998_S115: "Crime and Disorder Act 1998, section 115",
+    LegalBasis.SOCIAL_SECURITY_ADMINISTRATION_ACT_1992: "Social Security Administration Act 1992",
+    LegalBasis.DATA_PROTECTION_ACT_2018_SCH2_PARA2: "Data Protection Act 2018, schedule 2, paragraph 2",
 }
 _COUNTS = {
     "arrests": "Arrests",
@@ -143,11 +159,11 @@ class _Written:
             ("Priority", plain(product["priority"])),
             ("State", plain(product["state"])),
             ("Answers due", moment(product["respond_by"])),
-            ("Criterion", plain(why["criterion"])),
+            ("Criterion", plain(why["criterion"]).replace("ocg", "OCG")),
             ("Crime types", ", ".join(map(plain, why["crime_types"]))),
             ("Purpose", why["purpose"]),
             ("Information sought", why["information_sought"]),
-            ("Legal basis of the originator", plain(why["legal_basis"])),
+            ("Legal basis of the originator", _power(why["legal_basis"])),
             ("Operation", product["operation_name"]),
             ("Organised crime group", _group(product["ocg"])),
             ("Contact", _contact(product["contact"])),
@@ -206,7 +222,7 @@ class _Written:
         product = self._product
         items = [
             Item(
-                title=f"{self._body(one)}: {'overdue' if one['overdue'] else plain(one['state'])}",
+                title=f"{self._body(one)}: {'overdue' if one['overdue'] else _STATES.get(one['state'], one['state'])}",
                 text=f"It asks: {one['question']}" if one["question"] else "",
                 notes=[f"Due {moment(one['due_at'])}", _seen(one)],
             )
@@ -247,7 +263,7 @@ class _Written:
         return Item(
             title=self._body(fact),
             text=fact["text"],
-            notes=[*_holds(fact), f"Answered {moment(fact['answered_at'])}"],
+            notes=[*_holds(fact), *_basis(fact), f"Answered {moment(fact['answered_at'])}"],
             caution=self._caution(fact),
         )
 
@@ -260,13 +276,22 @@ class _Written:
         return f"Not to go further without the consent of {self.party(of['agency'])}."
 
     def _how(self, of: _Row) -> Iterable[str]:
-        if of["legal_basis"]:
-            yield f"Legal basis: {plain(of['legal_basis'])}"
-        elif of["gateway"]:
-            yield f"Legal basis not stated; proposed when it was asked: {plain(of['gateway'])}"
+        yield from _basis(of)
+        if not of["legal_basis"] and of["gateway"]:
+            yield f"Legal basis not stated; proposed when it was asked: {_power(of['gateway'])}"
         if of["contact"]:
             yield f"Contact: {of['contact']}"
         yield f"Answered {moment(of['answered_at'])}"
+
+
+def _basis(of: _Row) -> Iterable[str]:
+    if of["legal_basis"]:
+        yield f"Legal basis: {_power(of['legal_basis'])}"
+
+
+def _power(slug: str) -> str:
+    """A power or gateway by its Act; one that a later release names, by its slug."""
+    return _POWERS[LegalBasis(slug)] if slug in set(LegalBasis) else plain(slug)
 
 
 def _holds(of: _Row) -> Iterable[str]:

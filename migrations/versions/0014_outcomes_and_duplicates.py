@@ -7,10 +7,44 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from migrations.wall import ALL, Grants, Policies, grant, of_referral, of_region, ours, protect
+
 revision: str = "0014"
-down_revision: str | None = "0010"
+down_revision: str | None = "0011"
 branch_labels: str | None = None
 depends_on: str | None = None
+
+_DECIDED = "decision, decided_at, decided_party, decided_by, reason_of, sealed_reason"
+_OVERSEER = {"SELECT": "referral_outcome, useful_answer, duplicate", f"UPDATE ({_DECIDED})": "duplicate"}
+
+GRANTS: Grants = {
+    "originator": {"SELECT, INSERT": "referral_outcome, useful_answer"},
+    "coordinator": _OVERSEER,
+    "national": _OVERSEER,
+    "worker": {"SELECT, INSERT": "duplicate", "SELECT": "subject_index"},
+}
+
+POLICIES: Policies = {
+    "referral_outcome": {
+        "originator": (
+            of_referral("referral_outcome"),
+            f"{ours('originator')} AND {of_referral('referral_outcome')}",
+        ),
+        "coordinator": of_referral("referral_outcome"),
+        "national": ALL,
+    },
+    "useful_answer": {
+        "originator": of_referral("useful_answer"),
+        "coordinator": of_referral("useful_answer"),
+        "national": ALL,
+    },
+    "duplicate": {
+        # Either of its two referrals is of the region. No originator, no agency: that another looks is telling.
+        "coordinator": f"{of_region('earlier_region')} OR {of_region('later_region')}",
+        "national": ALL,
+        "worker": ALL,
+    },
+}
 
 
 def upgrade() -> None:
@@ -93,8 +127,11 @@ def upgrade() -> None:
     op.create_index(
         "ix_duplicate_open", "duplicate", ["id"], unique=False, postgresql_where=sa.text("decision IS NULL")
     )
+    grant(GRANTS)
+    protect(POLICIES)
     # The new one first, beside whatever writes meanwhile; what it makes needless goes after.
     with op.get_context().autocommit_block():
+        protect({"subject_index": {"worker": ALL}})
         op.create_index(
             "ix_subject_index_digest_referral_id",
             "subject_index",

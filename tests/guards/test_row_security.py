@@ -87,6 +87,21 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.NATIONAL: "true",
     },
     "subject_index": {Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)"},
+    "referral_outcome": {
+        Role.ORIGINATOR: "originator = :party",
+        Role.COORDINATOR: "region = :party",
+        Role.NATIONAL: "true",
+    },
+    "useful_answer": {
+        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
+        Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party)",
+        Role.NATIONAL: "true",
+    },
+    "duplicate": {
+        Role.COORDINATOR: "earlier IN (SELECT id FROM referral WHERE region = :party)"
+        " OR later IN (SELECT id FROM referral WHERE region = :party)",
+        Role.NATIONAL: "true",
+    },
     "alert": {
         Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
         Role.AGENCY: "agency = :party",
@@ -186,7 +201,9 @@ async def house(configuration: Settings) -> Any:
 
 @pytest.fixture
 async def busy(cast: Cast, workers: Workers, database: Database) -> None:
-    """Two forces of two regions, two agencies, an answer, a second one as evidence, a question and its answer."""
+    """Two forces of two regions with one subject, two agencies, an answer and a second one as evidence, a question and
+    its answer, and an outcome.
+    """
     for force, agencies in (("SWP", ["HMRC", "EA"]), ("MPS", ["HMRC"])):
         client = await cast.play(force)
         made = await submitted(client, {"Idempotency-Key": f"of-{force}"}, addressees=agencies)
@@ -204,6 +221,10 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
     [item] = await inbox(ea)
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json={"outcome": "no_hit"})).status_code == 409
+    [owner] = await rows(database, "SELECT referral_id AS id FROM dispatch WHERE id = :id", id=item["id"])
+    outcome = {"acted_on": "2026-11-20", "arrests": 2, "summary": "Two.", "useful": [item["id"]]}
+    swp = await cast.play("SWP")
+    assert (await swp.post(f"/v1/referrals/{owner['id']}/outcome", json=outcome)).status_code == 200
     async with database.transaction() as connection:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")
