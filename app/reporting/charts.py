@@ -25,7 +25,7 @@ _LONG = re.compile(r"-?\d+\.\d\d+")
 class Chart:
     """Horizontal bars, from the top: a label and a number each. `name` is a word for the ids in its page.
 
-    `words` writes a number, as the bar and the axis show it. The page tells the same in a table.
+    `words` writes a number, as it stands beside its bar. The page tells the same in a table.
     """
 
     name: str
@@ -71,10 +71,12 @@ def _drawn(chart: Chart, longest: float, height: int) -> ElementTree.Element:
     names = dict(zip(places, (name for name, _ in chart.bars), strict=True))
     drawing.add_bars([(number, place) for place, (_, number) in zip(places, chart.bars, strict=True)])
     drawing.add_x_scale(0, longest * _ROOM)
-    drawing.add_x_axis(tick_formatter=lambda value, _index, _count: chart.words(float(value)))
     drawing.add_y_axis(tick_formatter=lambda value, _index, _count: names[value])
     drawn: ElementTree.Element = drawing.to_svg_group(_WIDTH, height)
     drawn.remove(drawn[0])  # a background of its own
+    for parent in list(drawn.iter("g")):
+        for axis in parent.findall("g[@class='axis bottom']"):  # each bar has its number beside it
+            parent.remove(axis)
     return drawn
 
 

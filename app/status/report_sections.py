@@ -83,7 +83,7 @@ def of_agencies(found: Sequence[AgencyAnswers], over: Period) -> list[Section]:
             "Answer times",
             _times(found, over),
             ("Agency", "Answers", "Half within", "Nine of ten within"),
-            [_time_row(one) for one in _slowest_first(found)],
+            [_time_row(one) for one in _slowest_first(found) if one.answers.times],
             numbers=3,
             note="By the clock, from when an item entered the inbox: nights, weekends and open questions count. "
             "Each time is within 9.1% of the exact one.",
@@ -99,7 +99,7 @@ def of_agencies(found: Sequence[AgencyAnswers], over: Period) -> list[Section]:
                 "{:.0%}".format,
             ),
             ("Agency", "Hits", "No hits", "Hit rate"),
-            [_hit_row(one) for one in _most_hits_first(found)],
+            [_hit_row(one) for one in _most_hits_first(found) if one.answers.answered],
             numbers=3,
         ),
         Section(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
@@ -81,13 +81,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one that is held, and a key: ids as text."""
+    """A referral and who made it, its dispatch (the addressee's item), one that is held, and a key: ids as text."""
 
     referral: str
     reference: str
     dispatch: str
     held: str
     key: str
+    originator: str = ""
 
 
 def nothing() -> Target:
@@ -122,6 +123,13 @@ def _reason(_: Target) -> Document:
 REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
+    **{
+        ("GET", f"/reports{path}"): Ask(page=True)
+        for path in (
+            "",
+            *(f"/{report}{form}" for report in ("agencies", "outcomes", "referrals") for form in ("", ".csv")),
+        )
+    },
     ("GET", "/sign-in"): Ask(),
     ("POST", "/sign-in"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),
     ("POST", "/sign-out"): Ask(page=True, form=lambda _: {}, status=303),
@@ -170,6 +178,9 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
     ("GET", "/v1/referrals/{id}/retention"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/responses"): Ask("referral"),
+    ("GET", "/v1/reports/agencies"): Ask(),
+    ("GET", "/v1/reports/outcomes"): Ask(),
+    ("GET", "/v1/reports/referrals"): Ask(shows="originator"),
 }
 """Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
 
@@ -194,7 +205,9 @@ class Scene:
         await self._refer(NORTH, NORTH_ADDRESSED, north)
         await Workers(self._database).run()
         for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
-            self._all[is_north] = [await self._target(row, addressed) for row in await self._made(party)]
+            self._all[is_north] = [
+                replace(await self._target(row, addressed), originator=party) for row in await self._made(party)
+            ]
             self._spare[is_north] = list(self._all[is_north])
 
     async def close(self) -> None:
