@@ -240,7 +240,7 @@ INVARIANTS: Mapping[str, str] = {
              WHERE number <> 0 AND id NOT IN (SELECT replaces FROM referral_outcome WHERE replaces IS NOT NULL)
              UNION ALL
             SELECT to_char(month, 'YYYY-MM'), party, nullif(region, ''), figure,
-                   CASE figure WHEN 'answer_time' THEN '' ELSE detail END, -number FROM report_month
+                   CASE figure WHEN 'answer_time' THEN '' ELSE detail END, -number FROM report_month WHERE region <> '*'
              UNION ALL
             SELECT to_char(hour AT TIME ZONE 'Europe/London', 'YYYY-MM'), party, nullif(region, ''), figure,
                    CASE figure WHEN 'answer_time' THEN '' ELSE detail END, -number FROM report_change
@@ -248,6 +248,10 @@ INVARIANTS: Mapping[str, str] = {
             SELECT to_char(hour AT TIME ZONE 'Europe/London', 'YYYY-MM'), party, nullif(region, ''), 'answer_time', '',
                    -number FROM report_change WHERE bucket IS NOT NULL) AS both_ways
          GROUP BY 1, 2, 3, 4, 5 HAVING sum(number) <> 0
+    """,
+    "I12 what the reports have of everywhere is the sum of the regions": """
+        SELECT report, month, party, figure, detail FROM report_month GROUP BY report, month, party, figure, detail
+        HAVING sum(number) <> 2 * sum(CASE region WHEN '*' THEN number ELSE 0 END)
     """,
     "I6 every answer is that of its dispatch's agency, and every referral's is its own": """
         SELECT response.id FROM response JOIN dispatch ON dispatch.id = response.dispatch_id

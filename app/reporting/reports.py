@@ -18,7 +18,7 @@ from app.errors import NOT_FOUND, Problem
 from app.parties.codes import PartyKind
 from app.parties.directory import Directory
 from app.parties.records import PartyRecord
-from app.reporting.aggregates import BY_MONTH
+from app.reporting.aggregates import BY_MONTH, EVERYWHERE
 from app.reporting.figures import Answers, Brought, Fact, answers, brought, by_party
 from app.reporting.period import Period, period
 
@@ -64,27 +64,35 @@ def regions(directory: Directory) -> dict[str, str]:
     return {party.code: party.name for party in directory if party.kind is PartyKind.REGION}
 
 
-def _facts(condition: str, columns: str) -> TextClause:
-    """Figures by these columns, of what is added up and of what has changed since."""
-    kept = f"report = :report AND month BETWEEN :first AND :last AND {condition}"
+_BEGINS = "CAST(CAST(:first AS date) AS timestamp) AT TIME ZONE 'Europe/London'"
+_ENDS = "CAST(CAST(:last AS date) AS timestamp) + interval '1 month'"
+
+
+def _facts(added_up: str, changed: str, *, monthly: bool) -> TextClause:
+    """Figures of the months between two, as `Fact` has them: of what is added up and of what has changed since."""
+    change = f"""
+        (SELECT * FROM report_change
+          WHERE report = :report AND hour >= {_BEGINS} AND hour < ({_ENDS}) AT TIME ZONE 'Europe/London' AND {changed})
+    """
+    month = ", month" if monthly else ""
     return text(f"""
-        SELECT {columns}, CAST(sum(number) AS bigint) AS number
-          FROM (SELECT month, party, region, figure, detail, number FROM report_month WHERE {kept}
+        SELECT party, figure, detail, CAST(sum(number) AS bigint) AS number{month}
+          FROM (SELECT month, party, figure, detail, number FROM report_month
+                 WHERE report = :report AND month BETWEEN :first AND :last AND {added_up}
                  UNION ALL
-                SELECT month, party, region, figure, detail, number
-                  FROM ({BY_MONTH.format("report_change")}) AS change WHERE {kept}) AS counted
-         GROUP BY {columns} HAVING sum(number) <> 0
+                SELECT month, party, figure, detail, number
+                  FROM ({BY_MONTH.format(f"{change} AS changed")}) AS change) AS counted
+         GROUP BY party, figure, detail{month} HAVING sum(number) <> 0
     """)
 
 
 _CONDITIONS = {
-    (False, False): "true",
-    (True, False): "region = :region",
-    (False, True): "party = :originator",
+    (False, False): (f"region = '{EVERYWHERE}'", "true"),
+    (True, False): ("region = :region", "region = :region"),
+    (False, True): (f"region = '{EVERYWHERE}' AND party = :originator", "party = :originator"),
 }
 _IN_ALL, _BY_MONTH = (
-    {key: _facts(condition, columns) for key, condition in _CONDITIONS.items()}
-    for columns in ("party, figure, detail", "party, figure, detail, month")
+    {key: _facts(*conditions, monthly=monthly) for key, conditions in _CONDITIONS.items()} for monthly in (False, True)
 )
 
 _HOURLY = text("""
@@ -106,7 +114,7 @@ async def facts(connection: Connection, report: Report, scope: Scope, over: Peri
     parameters: dict[str, Any] = {"report": report.value, "first": over.first, "last": over.last}
     parameters |= {name: value for name, value in given.items() if value is not None}
     key = (scope.region is not None, scope.originator is not None)
-    return [Fact(**row._mapping) for row in await connection.execute(statements[key], parameters)]
+    return [Fact(*row) for row in await connection.execute(statements[key], parameters)]
 
 
 @dataclass(frozen=True, slots=True)
