@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import access, audit, keyring, keys, retention
+from app.commands import access, audit, keyring, keys, retention, users
 from app.commands.words import HERE, DataDirectory, say
 from app.referrals.heartbeat import HEALTHY_SECONDS, Beating
 
@@ -25,7 +25,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (keys, audit, keyring, retention, access):
+for group in (users, keys, audit, keyring, retention, access):
     cli.add_typer(group.commands, name=group.__name__.rpartition(".")[2])
 
 Processes = Annotated[int | None, typer.Option(min=1, max=64, help="Processes. Default: the setting's.")]
@@ -52,7 +52,12 @@ def up(
     from app.runtime.plan import plan
     from app.runtime.supervisor import say as tell
     from app.runtime.up import up as run
+    from app.runtime.users import first_steps
     from app.settings import Settings
+
+    def ready(url: str) -> None:
+        print(f"ready {url}", flush=True)
+        tell(first_steps(url, data_dir))
 
     settings = Settings()
     simulated = settings.simulate if simulate is None else simulate
@@ -73,7 +78,7 @@ def up(
             broker=settings.has_broker and not no_broker,
         ),
         say=tell,
-        ready=lambda url: print(f"ready {url}", flush=True),
+        ready=ready,
     )
 
 
@@ -84,11 +89,13 @@ def serve(
 ) -> None:
     """Run the gateway alone, configured by GAIN_* variables."""
     from app.runtime.gateway import serve as run
+    from app.runtime.users import refuse_demonstration
     from app.settings import Settings
 
     settings = Settings()
     _need(settings, "database_url", "broker_url")
     _check_database(settings, "gateway")
+    refuse_demonstration(settings)
     run(settings, processes or settings.gateway_processes, listen_fd)
 
 
@@ -218,6 +225,7 @@ def demo(
         with demonstration.unwinding(), demonstration.data_folder(data_dir, keep=keep) as folder:
             played.announce()
             with running_system(folder, port=port, simulate=True, speed=pace) as url:
+                played.introduce(url, demonstration.people_by_command(folder))
                 code = played.play(url, lambda party: demonstration.issue_by_command(folder, party))
             played.conclude(demonstration.said(folder), folder if keep or data_dir else None)
     except demonstration.Interrupted as interrupted:

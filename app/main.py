@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app import logs, metrics
-from app.access import token_door
+from app.access import account, set_up, sign_in, token_door, with_provider
+from app.access.accounts.passwords import Passwords
+from app.access.accounts.provider import Provider
 from app.access.attempts import Attempts
 from app.access.gate import Gate
 from app.access.openapi import describe_access
@@ -37,7 +39,7 @@ from app.referrals.presence import Presence
 from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, duplicates, queues, report_pages, retention, sign_in
+from app.status import actions, duplicates, queues, report_pages, retention
 from app.status import pages as status_pages
 from app.status import reports as reports_door
 from app.status.live import Live
@@ -101,6 +103,9 @@ DOORS = (
     status_pages.router,
     report_pages.router,
     sign_in.router,
+    account.router,
+    set_up.router,
+    with_provider.router,
     audit_log.router,
     token_door.router,
     keys_door.router,
@@ -169,6 +174,9 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.readiness = Readiness(needed, helpful)
     app.state.attempts = Attempts()
     app.state.token_attempts = Attempts(limit=60)
+    app.state.departures = Attempts(limit=30)
+    app.state.passwords = Passwords()
+    app.state.provider = Provider(configuration) if configuration.oidc_issuer else None
     app.state.stopping = asyncio.Event()
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
     app.state.versions = Versions()

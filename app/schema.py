@@ -1,6 +1,7 @@
 """Every table of the broker, so that `Base.metadata` is whole. Migrations and tests import this."""
 
 from app.access import models as access_models
+from app.access.accounts import models as account_models
 from app.audit import models as audit_models
 from app.crypto import models as crypto_models
 from app.db import Base
@@ -21,6 +22,7 @@ metadata = Base.metadata
 
 __all__ = [
     "access_models",
+    "account_models",
     "aggregates",
     "audit_models",
     "channels_models",

@@ -161,6 +161,27 @@ class Settings(BaseSettings):
     rate_per_party: str = Field(
         default="1200000/minute", description="Requests of all keys of one party together. Empty: no limit."
     )
+    session_idle_minutes: int = Field(
+        default=30, ge=1, le=720, description="Minutes without a request after which a page's session ends."
+    )
+    key_sign_in: bool = Field(
+        default=True,
+        description="The pages can be signed in to with an API key too. Off: with a person's account only.",
+    )
+    oidc_issuer: str = Field(
+        default="",
+        description="OpenID provider (its issuer URL) that people may sign in with beside their password. Empty: none.",
+    )
+    oidc_client_id: str = Field(default="", description="What that provider calls this broker.")
+    oidc_client_secret_file: Path | None = Field(
+        default=None, description="File holding the client secret for that provider. Empty: a public client, by PKCE."
+    )
+    oidc_name: str = Field(default="your organisation", description="What the sign-in page calls that provider.")
+    oidc_acr: str = Field(
+        default="",
+        description="Authentication context (`acr`) that the provider must vouch for, such as one with two factors. "
+        "Empty: whatever the provider asks people for.",
+    )
     purpose_roles: str = Field(
         default="",
         description="Roles (commas between) that must state by `GAIN-Purpose` why they read a referral or its answers; "
@@ -207,6 +228,18 @@ class Settings(BaseSettings):
         """Raises `SettingsError` where checkpoints would be sent to what is no address."""
         if self.witness_url and urlsplit(self.witness_url).scheme not in ("http", "https"):
             raise SettingsError("GAIN_WITNESS_URL must begin with https:// (or http:// within a closed network).")
+        return self
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Self:
+        """Raises `SettingsError` where people would be sent to a provider that cannot be trusted to be the one."""
+        if not self.oidc_issuer:
+            return self
+        target = urlsplit(self.oidc_issuer)
+        if target.scheme != "https" and (self.environment == "production" or target.hostname not in _LOOPBACK):
+            raise SettingsError("GAIN_OIDC_ISSUER must begin with https://.")
+        if not self.oidc_client_id:
+            raise SettingsError("GAIN_OIDC_ISSUER is set: GAIN_OIDC_CLIENT_ID must be what it calls this broker.")
         return self
 
     @property
@@ -268,6 +301,10 @@ class Settings(BaseSettings):
         if self.environment == "production" and weak:
             raise SettingsError("the key ring holds a key that is not random; make one with: gain keyring new")
 
+    def oidc_client_secret(self) -> str:
+        """The secret in `oidc_client_secret_file`, empty where none is named; raises `SettingsError`."""
+        return _content(self.oidc_client_secret_file) if self.oidc_client_secret_file else ""
+
     def smtp_password(self) -> str:
         """The password in `smtp_password_file`, empty where none is named; raises `SettingsError`."""
         return _content(self.smtp_password_file) if self.smtp_password_file else ""
@@ -286,6 +323,7 @@ class SettingsError(RuntimeError):
     """A setting that keeps a process from starting; its text says what to do."""
 
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LEAST_BITS = 96  # by the frequencies of its own characters: 32 random hexadecimal digits have about 115
 _LEAST_DIFFERENT = 16  # of the 43 characters of a ring key; a random one has about 31
 _OF_DEMONSTRATIONS = ("changeme", "change-me", "example", "password", "secret", "default", "12345678", "abcdefgh")

@@ -36,9 +36,10 @@ INVARIANTS: Mapping[str, str] = {
         SELECT party, referral_id FROM submission
          WHERE NOT EXISTS (SELECT FROM referral WHERE referral.id = submission.referral_id)
     """,
-    "I1 what is sealed has a data key, and no data key is without its referral": """
+    "I1 what is sealed has a data key, and no data key is without its referral or account": """
         SELECT referral.id, sealed, ring_key FROM referral FULL JOIN data_key ON referral_id = id
-         WHERE id IS NULL OR sealed AND (ring_key IS NULL) <> (disposed_at IS NOT NULL)
+         WHERE id IS NULL AND referral_id NOT IN (SELECT id FROM account)
+            OR sealed AND (ring_key IS NULL) <> (disposed_at IS NOT NULL)
     """,
     "I8 nothing lies open": """
         SELECT id FROM referral WHERE NOT sealed OR reason IS NOT NULL

@@ -39,10 +39,10 @@ class KeyRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API key in force, or a token made of it: whose it is, what it is for, and from where.
+    """An API key in force, a token made of it, or a person signed in: whose it is, what it is for, and from where.
 
     `scope` None: all that the role may; no `networks`: any. A token has its own id, and perhaps a certificate's
-    thumbprint (RFC 8705) that whoever uses it must show.
+    thumbprint (RFC 8705) that whoever uses it must show. A person's is their account: `person` is the name to show.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Credential:
     networks: tuple[Network, ...] = ()
     token: str | None = None
     certificate: str | None = None
+    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

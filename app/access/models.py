@@ -1,8 +1,9 @@
 """Credentials: API keys, revoked tokens, the sessions of the pages. Only keyed hashes of secrets are stored."""
 
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, ForeignKey, Index, Text, func
+from sqlalchemy import ARRAY, CheckConstraint, DateTime, ForeignKey, Index, Text, Uuid, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
@@ -37,14 +38,26 @@ class ApiKey(Base):
 
 
 class Session(Base):
-    """A signed-in page. `id` is a keyed hash of the cookie; the key it was opened with must stay in force."""
+    """A signed-in browser. `id` is a keyed hash of the cookie; what it was opened with must stay in force.
+
+    That is a key, or a person's account in one of its `role`s. `seen_at` is when it was last used, to within a minute;
+    `confirmed_at` when its owner last showed that it is still them.
+    """
 
     __tablename__ = "session"
 
     id: Mapped[bytes] = mapped_column(primary_key=True)
-    key_id: Mapped[str] = mapped_column(Text, ForeignKey("api_key.id"))
+    key_id: Mapped[str | None] = mapped_column(Text, ForeignKey("api_key.id"))
+    account_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("account.id"), index=True)
+    role: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    confirmed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("(key_id IS NULL) = (account_id IS NOT NULL AND role IS NOT NULL)", name="opened_with"),
+    )
 
 
 class RevokedToken(Base):

@@ -70,6 +70,6 @@ def header(request: Request) -> Mapping[str, Any]:
     if principal is None:
         return {}
     return {
-        "signed_in": SignedIn(principal.party, ROLE_NAMES[principal.role]),
+        "signed_in": SignedIn(principal.party, ROLE_NAMES[principal.role], principal.person),
         "navigation": links_of(principal.role, request.url.path),
     }

@@ -1,49 +1,100 @@
-"""Routes of the pages: a session's cookie says who the caller is, and a refusal is a page that a person can read."""
+"""Routes of the pages: a session's cookie says who the caller is, and a refusal is a page that a person can read.
+
+A form is taken from our own pages only, by what the browser says and by its token. A route that declares `@step_up`
+asks whoever has not shown who they are for five minutes to do so again.
+"""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from app.access.cookies import session_cookie
+from app.access.forms import READS_OWN_FORM, give_cookie, require_token
+from app.access.policy import Role, relation
 from app.access.routes import AccessRoute, admit, declared_action
-from app.access.sessions import session_credential, session_id
+from app.access.sessions import SignedIn, session_id, use_session
 from app.db import AS_GATEWAY, is_away
 from app.errors import CROSS_SITE, ROLE_NOT_ALLOWED, UNAVAILABLE, Problem
 from app.logs import logger, request_id
-from app.settings import Settings
 from app.web import faults, pages, problems
 from app.web.database import database
 from app.web.routing import StrictRequest
 
-SIGN_IN = "/sign-in"
+SIGN_IN, CONFIRM = "/sign-in", "/account/confirm"
+_ROOT = "/"
+
+HOME: dict[Role, str] = {
+    Role.ORIGINATOR: "/my-referrals",
+    Role.AGENCY: "/my-inbox",
+    Role.COORDINATOR: _ROOT,
+    Role.NATIONAL: _ROOT,
+    Role.AUDITOR: "/log",
+    Role.ADMINISTRATOR: "/account",
+}
+"""The first page of each role; `/` leads there."""
+
 _SAFE = frozenset({"GET", "HEAD"})
+_STEP_UP = "gain_step_up"
+_UNATTENDED = "gain_unattended"
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 log = logger()
+
+
+def step_up(endpoint: Endpoint) -> Endpoint:
+    """Declare that a page's endpoint is only for whoever has shown who they are within the last five minutes.
+
+    Anybody else is led to show it, and back. Put it on the page with the form as well as on what the form is sent to.
+    """
+    setattr(endpoint, _STEP_UP, True)
+    return endpoint
+
+
+def unattended(endpoint: Endpoint) -> Endpoint:
+    """Declare that a request is made by a page and not by a person, such as a stream's: it keeps no session alive."""
+    setattr(endpoint, _UNATTENDED, True)
+    return endpoint
 
 
 class PageRoute(AccessRoute):
     """A route of a page. Without a session it leads to the sign-in page; a form is taken from our own pages only."""
 
     async def before_body(self, request: StrictRequest) -> None:
-        """Recognise the caller by its session, set `request.state.principal` and `request.state.session`."""
-        if request.method not in _SAFE:
+        """Recognise the caller by its session.
+
+        Sets `request.state.principal`, `request.state.session` (its id) and `request.state.signed_in`.
+        """
+        changes = request.method not in _SAFE
+        if changes:
             require_own_page(request)
         action = declared_action(self.endpoint)
-        if action is None:
-            return
-        token = session_token(request)
+        if action is not None:
+            signed_in = await self._signed_in(request)
+            role = signed_in.credential.role
+            if request.url.path == _ROOT and relation(role, action) is None:
+                raise HTTPException(303, headers={"Location": HOME[role]})
+            admit(request, signed_in.credential, action)
+            if getattr(self.endpoint, _STEP_UP, False) and not signed_in.is_confirmed:
+                raise HTTPException(303, headers={"Location": _confirming(request)})
+        if changes and not getattr(self.endpoint, READS_OWN_FORM, False):
+            await require_token(request)
+
+    async def _signed_in(self, request: Request) -> SignedIn:
+        token = session_cookie(request)
         if token is None:
             raise _signed_out()
-        keys = request.app.state.keys
+        request.state.session = id = session_id(request.app.state.keys, token)
         async with database(request).transaction(AS_GATEWAY) as connection:
-            credential = await session_credential(connection, keys, token)
-        if credential is None:
+            found = await use_session(connection, id, note=not getattr(self.endpoint, _UNATTENDED, False))
+        if found is None:
             raise _signed_out()
-        request.state.session = session_id(keys, token)
-        admit(request, credential, action)
+        request.state.signed_in = found
+        return found
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with refusals made readable."""
@@ -61,24 +112,10 @@ class PageRoute(AccessRoute):
                 response = _refusal(request, Problem(UNAVAILABLE))
             # With `no-referrer`, as elsewhere, a browser sends our own forms with `Origin: null`.
             response.headers["Referrer-Policy"] = "same-origin"
+            give_cookie(request, response)
             return response
 
         return readable
-
-
-def cookie_name(settings: Settings) -> str:
-    """What the session's cookie is called. `__Host-` binds it to this host and to https (RFC 6265bis)."""
-    return "__Host-gain" if is_secure(settings) else "gain"
-
-
-def is_secure(settings: Settings) -> bool:
-    """Whether browsers reach this gateway by https. Plain http is for a machine's own loopback."""
-    return settings.url.startswith("https://")
-
-
-def session_token(request: Request) -> str | None:
-    """The session's cookie, if the request has one."""
-    return request.cookies.get(cookie_name(request.app.state.settings))
 
 
 def require_own_page(request: Request) -> None:
@@ -88,12 +125,30 @@ def require_own_page(request: Request) -> None:
     """
     site = request.headers.get("sec-fetch-site")
     if site is None:
-        hosts = {request.headers.get("host", ""), urlsplit(request.app.state.settings.url).netloc} - {""}
-        own = urlsplit(request.headers.get("origin", "")).netloc in hosts
+        own = urlsplit(request.headers.get("origin", "")).netloc in _hosts(request)
     else:
         own = site == "same-origin"
     if not own:
         raise Problem(CROSS_SITE)
+
+
+def local(address: str) -> str:
+    """This address where it is a plain path of ours; otherwise the first page: nobody is led elsewhere."""
+    plain = address.startswith("/") and not address.startswith("//") and address.isascii() and address.isprintable()
+    return address if plain and "\\" not in address and len(address) <= 500 else _ROOT
+
+
+def _confirming(request: Request) -> str:
+    """The page to confirm on, which leads back: to this page, or to the one whose form was sent."""
+    back = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+    if request.method not in _SAFE:
+        referer = urlsplit(request.headers.get("referer", ""))
+        back = referer._replace(scheme="", netloc="").geturl() if referer.netloc in _hosts(request) else _ROOT
+    return f"{CONFIRM}?then={quote(local(back), safe='/')}"
+
+
+def _hosts(request: Request) -> set[str]:
+    return {request.headers.get("host", ""), urlsplit(request.app.state.settings.url).netloc} - {""}
 
 
 def _signed_out() -> HTTPException:

@@ -7,7 +7,7 @@ from app.parties.codes import PartyKind
 
 
 class Role(StrEnum):
-    """What a credential is for. A key has one role."""
+    """What a credential is for. A key has one role; a person may have several, and acts in one at a time."""
 
     ORIGINATOR = "originator"
     AGENCY = "agency"
@@ -24,6 +24,7 @@ class Relation(StrEnum):
     ADDRESSED = "addressed"  # the dispatch went to the caller's party
     REGION = "region"  # the originator belongs to the caller's region
     ALL = "all"
+    SELF = "self"  # the caller's own account and sessions
 
 
 class Action(StrEnum):
@@ -53,8 +54,13 @@ class Action(StrEnum):
     READ_CHECKPOINT = "read_checkpoint"
     READ_KEYS = "read_keys"
     MANAGE_KEYS = "manage_keys"
+    READ_USERS = "read_users"
+    MANAGE_USERS = "manage_users"
+    SEE_ACCOUNT = "see_account"
+    CHANGE_ACCOUNT = "change_account"
 
 
+_EVERYBODY = dict.fromkeys(Role, Relation.SELF)
 _OVERSEERS = {Role.COORDINATOR: Relation.REGION, Role.NATIONAL: Relation.ALL}
 
 POLICY: dict[Action, dict[Role, Relation]] = {
@@ -79,6 +85,10 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_METRICS: {Role.ADMINISTRATOR: Relation.ALL, Role.NATIONAL: Relation.ALL},
     Action.READ_KEYS: {Role.ADMINISTRATOR: Relation.ALL},
     Action.MANAGE_KEYS: {Role.ADMINISTRATOR: Relation.ALL},
+    Action.READ_USERS: {Role.ADMINISTRATOR: Relation.ALL},
+    Action.MANAGE_USERS: {Role.ADMINISTRATOR: Relation.ALL},
+    Action.SEE_ACCOUNT: _EVERYBODY,
+    Action.CHANGE_ACCOUNT: _EVERYBODY,
 }
 
 
@@ -108,8 +118,8 @@ READ = "read"
 
 
 def actions_of(role: Role) -> frozenset[Action]:
-    """All that a role may do."""
-    return frozenset(action for action, roles in POLICY.items() if role in roles)
+    """All that a role may do to what others have a part in: what a key's scope is made of."""
+    return frozenset(action for action, roles in POLICY.items() if roles.get(role, Relation.SELF) is not Relation.SELF)
 
 
 def only_reads(action: Action) -> bool:

@@ -12,9 +12,10 @@ from app.errors import ROLE_NOT_ALLOWED, Problem
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A party acting in a role. `credential` is its key's id, which the log names; `token` its token's, if any.
+    """A party acting in a role. `credential` is its key's or account's id, which the log names; `token` its token's.
 
-    `purpose` is why it reads, where the request states it.
+    `purpose` is why it reads, where the request states it. `person` is the name of whoever is signed in with an
+    account: for pages, never for the log.
     """
 
     party: str
@@ -23,6 +24,7 @@ class Principal:
     request_id: str | None = None
     token: str | None = None
     purpose: StatedPurpose | None = None
+    person: str | None = None
 
     @property
     def actor(self) -> Actor:

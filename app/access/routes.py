@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Mount
 
 from app.access.gate import Gate
 from app.access.keys import Credential
-from app.access.policy import Action
+from app.access.policy import Action, Relation
 from app.access.principal import Principal
 from app.access.purposes import stated
 from app.errors import CREDENTIAL_REQUIRED, OUTSIDE_SCOPE, Problem
@@ -61,9 +61,11 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
     if credential.networks or credential.certificate is not None:
         gate.check_place(request, credential)
     gate.count(request, credential)
-    principal = Principal(credential.party, credential.role, credential.id, request_id.get(), credential.token)
-    principal.relation(action)
-    if credential.scope is not None and action not in credential.scope:
+    principal = Principal(
+        credential.party, credential.role, credential.id, request_id.get(), credential.token, person=credential.person
+    )
+    reached = principal.relation(action)
+    if credential.scope is not None and action not in credential.scope and reached is not Relation.SELF:
         raise Problem(OUTSIDE_SCOPE)
     purpose = stated(request, action, credential.role, gate.roles_asked)
     request.state.principal = principal if purpose is None else replace(principal, purpose=purpose)

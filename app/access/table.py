@@ -22,6 +22,7 @@ is 403.
 | addressed | the dispatch went to the caller's party |
 | region | the originator belongs to the caller's region |
 | all | every row |
+| self | the caller's own account and sessions: no scope is needed |
 
 A key or a token can be limited to some of its role's actions: by their names, or by the word `read` for all that only
 read. Anything else is then 403.
@@ -37,8 +38,9 @@ _ROUTES = """
 _PUBLIC = "*(anybody)*"
 
 _OPEN = """
-What asks for no role says itself whom it lets in: `/v1/token` and `/v1/token/revoke` a client by its key, `/sign-in` a
-person by a key; the set of public keys is for everybody. `/metrics` needs no credential from the machine itself.
+What asks for no role says itself whom it lets in: `/v1/token` and `/v1/token/revoke` a client by its key, `/sign-in`
+and what is below it a person by password and code, set-up code, OpenID provider or key; the set of public keys is for
+everybody. `/metrics` needs no credential from the machine itself.
 
 Besides these anybody may read the files under `/static/` and {paths}: nothing there depends on who asks.
 """

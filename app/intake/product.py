@@ -73,7 +73,7 @@ async def read_product(
     if form == JSON:
         return json_response(found, headers=headers)
     if form == HTML:
-        answer = as_html(drawn)
+        answer = await as_html(drawn)
         answer.headers.update({**headers, "Content-Disposition": f'inline; filename="{found["reference"]}.html"'})
         return answer
     press: Press = request.app.state.press

@@ -95,10 +95,11 @@ _FIND = text(f"""
         SELECT own.digest, other.referral_id
           FROM (SELECT DISTINCT digest FROM own) AS own
          CROSS JOIN LATERAL (
-               (SELECT referral_id FROM subject_index WHERE digest = own.digest ORDER BY referral_id DESC LIMIT {NEWEST})
+               (SELECT referral_id FROM subject_index
+                 WHERE digest = own.digest ORDER BY referral_id DESC LIMIT {NEWEST})
                UNION ALL
-               (SELECT referral_id FROM subject_index WHERE digest = own.digest ORDER BY referral_id LIMIT {OLDEST})
-               ) AS other
+               (SELECT referral_id FROM subject_index
+                 WHERE digest = own.digest ORDER BY referral_id LIMIT {OLDEST})) AS other
     ), known AS MATERIALIZED (
         SELECT id, reference, originator, region, created_at FROM referral
          WHERE id = ANY(ARRAY(SELECT referral_id FROM near UNION SELECT referral_id FROM own))

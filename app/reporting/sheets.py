@@ -28,9 +28,9 @@ log = logger()
 pages.add_templates(Path(__file__).with_name("templates"))
 
 
-def as_html(sheet: Sheet) -> Response:
-    """The sheet as a page to read and to print."""
-    return pages.render("product.html", sheet=sheet)
+async def as_html(sheet: Sheet) -> Response:
+    """The sheet as a page to read and to print; drawn in a thread, for it may be long."""
+    return await asyncio.to_thread(pages.render, "product.html", sheet=sheet)
 
 
 class Press:
@@ -66,7 +66,7 @@ async def _typeset(written: bytes) -> bytes:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        env={"RAYON_NUM_THREADS": "2", **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}},
     )
     try:
         made, _ = await process.communicate(written)

@@ -1,9 +1,6 @@
 """API keys for a data directory, whether or not its system is running."""
 
-import asyncio
-import getpass
 import json
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,11 +9,10 @@ from typing import TypeVar
 from app.access import keys, register
 from app.access.policy import Role
 from app.access.register import Issuer
-from app.audit.record import Actor
 from app.crypto.keys import Keys
-from app.db import AS_ADMINISTRATOR, Connection, Database
+from app.db import Connection
 from app.runtime.moment import database_of
-from app.runtime.reach import needing_database
+from app.runtime.operating import in_transaction, operator
 from app.runtime.refusal import StartRefused, refusing
 from app.settings import Settings
 
@@ -36,8 +32,6 @@ COLUMNS = (
     "label",
 )
 """What `listed` tells of a key."""
-
-_OPERATORS = "GAIN"
 
 
 def issue(data_dir: Path, party: str, role: Role | None = None, terms: keys.Terms | None = None) -> str:
@@ -78,7 +72,7 @@ def revoke(data_dir: Path, key: str) -> None:
     """Refuse this key from now on. Raises as `issue`."""
 
     async def end(connection: Connection) -> None:
-        if not await register.revoke(connection, _operator(), _id_of(key)):
+        if not await register.revoke(connection, operator(), _id_of(key)):
             raise _unknown()
 
     with database_of(data_dir) as settings:
@@ -102,16 +96,7 @@ def replace(data_dir: Path, label: str, parties: Sequence[str], file: Path) -> N
 
 
 def _issuer(settings: Settings) -> Issuer:
-    return Issuer(_operator(), Keys(settings.master_secret()), settings.mark)
-
-
-def _operator() -> Actor:
-    """Whoever runs the command, as the log names them: by the account on this machine."""
-    try:
-        account = getpass.getuser()
-    except (OSError, KeyError):  # an account without a name, as in many a container
-        account = str(os.getuid())
-    return Actor(_OPERATORS, f"command:{account}")
+    return Issuer(operator(), Keys(settings.master_secret()), settings.mark)
 
 
 def _id_of(key: str) -> str:
@@ -132,16 +117,7 @@ def _line(row: register.KeyRow) -> list[str]:
 
 
 def _in_transaction(settings: Settings, work: Callable[[Connection], Awaitable[T]]) -> T:
-    async def run() -> T:
-        database = Database(settings)
-        try:
-            async with database.transaction(AS_ADMINISTRATOR) as connection:
-                return await work(connection)
-        finally:
-            await database.close()
-
     try:
-        with needing_database():
-            return asyncio.run(run())
+        return in_transaction(settings, work)
     except keys.KeyRefused as refusal:
         raise StartRefused(str(refusal)) from refusal

@@ -85,18 +85,33 @@ def forget_settings() -> None:
 
 def issue_by_command(data_dir: Path, party: str) -> str:
     """What `gain keys issue PARTY` prints. Raises `StartRefused` with the last line it says where it fails."""
-    argv = gain_command("keys", "issue", party, "--data-dir", str(data_dir))
+    return _command(data_dir, "keys", "issue", party)
+
+
+def _command(data_dir: Path, *words: str) -> str:
+    argv = gain_command(*words, "--data-dir", str(data_dir))
     done = subprocess.run(
         argv, env=child_environment(), capture_output=True, text=True, timeout=_KEY_SECONDS, check=False
     )
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"gain keys issue ended with exit code {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [
+            f"gain {words[0]} {words[1]} ended with exit code {done.returncode}"
+        ]
         raise StartRefused(lines[-1].removeprefix("gain: "))
     return done.stdout.strip()
 
 
+def people_by_command(data_dir: Path) -> list[list[str]]:
+    """The accounts that `gain users demonstrate` makes and prints: user name, party, role, password, TOTP secret.
+
+    Raises as `issue_by_command`.
+    """
+    return [line.split("\t") for line in _command(data_dir, "users", "demonstrate").splitlines()]
+
+
 def said(data_dir: Path) -> list[str]:
-    """What the `gain up` of this folder told its terminal, but for its plain stop."""
+    """What the `gain up` of this folder told its terminal, but for its plain stop and how to go on with it."""
     log = data_dir / "logs" / "up.log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return [line.removeprefix("gain: ") for line in lines if line != "gain: stopping"]
+    told = [line.removeprefix("gain: ") for line in lines if line != "gain: stopping"]
+    return [line for line in told if not line.startswith("people sign in at ")]

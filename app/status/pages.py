@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
 from app.access.navigation import Link, add_links
-from app.access.pages import PageRoute
+from app.access.pages import PageRoute, unattended
 from app.access.policy import Action
 from app.access.principal import Principal
 from app.access.routes import CurrentPrincipal, permit
@@ -68,6 +68,7 @@ async def first_page(
 
 @router.get("/live", response_class=Response)
 @permit(Action.SEE_STATUS_PAGE)
+@unattended
 async def live_page(
     request: Request, principal: CurrentPrincipal, connection: Transaction, cursor: Cursor = None
 ) -> Response:

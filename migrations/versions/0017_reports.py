@@ -12,7 +12,7 @@ from migrations.wall import ALL, Grants, Policies, grant, of_region, ours, prote
 # ruff: noqa: S608  the statements are made of constants of this file
 
 revision: str = "0017"
-down_revision: str | None = "0014"
+down_revision: str | None = "0015"
 branch_labels: str | None = None
 depends_on: str | None = None
 

@@ -11,9 +11,11 @@ import httpx
 from fastapi import FastAPI
 
 from app.access import keys as api_keys
+from app.access.forms import HEADER as FORM_TOKEN
+from app.access.forms import token_of_session
 from app.access.keys import Credential
 from app.access.policy import Relation, Role
-from app.access.sessions import open_session
+from app.access.sessions import open_session, session_id
 from app.crypto.keys import Keys
 from app.db import Database
 from tests.acts import Document, rows
@@ -52,6 +54,7 @@ _REACHED: Mapping[Relation, frozenset[Position]] = {
     Relation.ADDRESSED: frozenset({Position.ADDRESSED, Position.PARTNER}),
     Relation.REGION: frozenset({Position.OWNER, Position.COLLEAGUE}),
     Relation.ALL: frozenset(Position),
+    Relation.SELF: frozenset(Position),
 }
 
 
@@ -81,19 +84,20 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral and who made it, its dispatch (the addressee's item), one that is held, and a key: ids as text."""
+    """A referral and its originator, its dispatch (the addressee's item), one held, a key, a possible duplicate."""
 
     referral: str
     reference: str
     dispatch: str
     held: str
     key: str
+    duplicate: str
     originator: str = ""
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12)
+    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,11 @@ class Ask:
     status: int = 0
 
 
+def _subject(owner: str, number: int) -> Document:
+    """Each its own: the pairs of the scene are those that it makes."""
+    return {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": f"{owner} {number}"}]}
+
+
 def _reason(_: Target) -> Document:
     return {"reason": "Not to go on."}
 
@@ -130,8 +139,35 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
             *(f"/{report}{form}" for report in ("agencies", "outcomes", "referrals") for form in ("", ".csv")),
         )
     },
+    # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
+    ("GET", "/account"): Ask(page=True),
+    ("GET", "/account/confirm"): Ask(page=True),
+    ("POST", "/account/confirm"): Ask(page=True, form=lambda _: {}, status=422),
+    **{
+        (method, f"/account/{part}"): Ask(page=True, form=(lambda _: {}) if method == "POST" else None, status=303)
+        for part in ("password", "authenticator", "recovery-codes")
+        for method in ("GET", "POST")
+    },
+    ("GET", "/account/confirm/provider"): Ask(page=True, status=303),
+    ("POST", "/account/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
+    ("POST", "/account/sign-out-everywhere"): Ask(page=True, form=lambda _: {}, status=303),
+    # These end the session that the browser has.
     ("GET", "/sign-in"): Ask(),
     ("POST", "/sign-in"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),
+    ("GET", "/sign-in/key"): Ask(),
+    # Of a sign-in that nobody has begun, the rest leads to its beginning.
+    ("GET", "/sign-in/code"): Ask(page=True, status=303),
+    ("POST", "/sign-in/code"): Ask(page=True, form=lambda _: {"code": "123456"}, status=303),
+    ("GET", "/sign-in/role"): Ask(page=True, status=303),
+    ("POST", "/sign-in/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
+    ("GET", "/sign-in/set-up"): Ask(),
+    ("POST", "/sign-in/set-up"): Ask(page=True, form=lambda caller: {"username": str(caller), "code": "X"}, status=401),
+    ("GET", "/sign-in/set-up/password"): Ask(page=True, status=303),
+    ("POST", "/sign-in/set-up/password"): Ask(page=True, form=lambda _: {"password": "X"}, status=303),
+    ("GET", "/sign-in/set-up/authenticator"): Ask(page=True, status=303),
+    ("POST", "/sign-in/set-up/authenticator"): Ask(page=True, form=lambda _: {"code": "123456"}, status=303),
+    ("GET", "/sign-in/provider"): Ask(page=True, status=404),
+    ("GET", "/sign-in/provider/answer"): Ask(page=True, status=401),
     ("POST", "/sign-out"): Ask(page=True, form=lambda _: {}, status=303),
     ("GET", "/metrics"): Ask(),
     ("GET", "/.well-known/jwks.json"): Ask(),
@@ -146,6 +182,10 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2190-01-01T00:00:00Z"}),
     ("POST", "/v1/dispatches/{id}/redeliver"): Ask("dispatch", prepared="dispatch cancelled"),
     ("POST", "/v1/dispatches/{id}/release"): Ask("held"),
+    ("GET", "/v1/duplicates"): Ask(query="limit=200", shows="duplicate"),
+    ("POST", "/v1/duplicates/{id}/settle"): Ask(
+        "duplicate", body=lambda _: {"decision": "same", "reason": "Known to both."}, prepared="duplicate"
+    ),
     ("GET", "/v1/inbox"): Ask(query="limit=500", shows="dispatch"),
     ("POST", "/v1/inbox/acknowledgements"): Ask(body=lambda target: {"ids": [target.dispatch]}, each=True),
     ("POST", "/v1/inbox/claims"): Ask(body=lambda _: {"limit": 500, "lease_seconds": 10}),
@@ -166,6 +206,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/referrals/{id}"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/addressees"): Ask("referral", body=lambda _: {"addressees": ["DWP"]}),
     ("POST", "/v1/referrals/{id}/cancel"): Ask("referral", body=_reason),
+    ("GET", "/v1/referrals/{id}/duplicates"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/events"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/hold"): Ask("referral", body=_reason),
     ("POST", "/v1/referrals/{id}/legal-hold"): Ask("referral", body=_reason),
@@ -173,6 +214,8 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/messages"): Ask(
         "referral", body=lambda target: {"dispatch_id": target.dispatch, "text": "The second address."}
     ),
+    ("POST", "/v1/referrals/{id}/outcome"): Ask("referral", body=lambda _: {"acted_on": "2026-11-20", "arrests": 1}),
+    ("GET", "/v1/referrals/{id}/outcomes"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/product"): Ask("referral"),
     ("POST", "/v1/referrals/{id}/reject"): Ask("referral", body=_reason),
     ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
@@ -183,6 +226,16 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/reports/referrals"): Ask(shows="originator"),
 }
 """Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
+
+
+_PAIR = """
+    INSERT INTO duplicate (id, earlier, earlier_reference, earlier_party, earlier_region, earlier_at,
+                           later, later_reference, later_party, later_region, later_at, kinds)
+    SELECT uuidv7(), one.id, one.reference, one.originator, one.region, one.created_at,
+           two.id, two.reference, two.originator, two.region, two.created_at, '{person}'
+      FROM referral AS one, referral AS two WHERE one.id = :earlier AND two.id = :later
+    RETURNING id
+"""
 
 
 class Scene:
@@ -205,8 +258,10 @@ class Scene:
         await self._refer(NORTH, NORTH_ADDRESSED, north)
         await Workers(self._database).run()
         for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
+            made = await self._made(party)
+            pair = await self._pair(str(made[0]["id"]), str(made[1]["id"]))
             self._all[is_north] = [
-                replace(await self._target(row, addressed), originator=party) for row in await self._made(party)
+                replace(await self._target(row, addressed), duplicate=pair, originator=party) for row in made
             ]
             self._spare[is_north] = list(self._all[is_north])
 
@@ -223,6 +278,8 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/hold", reason="Wait.")
         elif ask.prepared == "legal hold":
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
+        elif ask.prepared == "duplicate":
+            found = replace(found, duplicate=await self._pair(self._all[north][0].referral, found.referral))
         elif ask.prepared == "dispatch cancelled":
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
         return found
@@ -235,7 +292,7 @@ class Scene:
         """Everything that a refused request must not have changed: all but when a key was used last."""
         whole = [
             await rows(self._database, f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
-            for table in ("referral", "dispatch", "response", "message")
+            for table in ("referral", "dispatch", "response", "message", "referral_outcome", "duplicate")
         ]
         return [*whole, await rows(self._database, "SELECT id, expires_at, revoked_at FROM api_key ORDER BY id")]
 
@@ -247,7 +304,8 @@ class Scene:
             assert parsed is not None
             cookie = await open_session(connection, KEYS, Credential(parsed[0], party, role))
         headers = {"Authorization": f"Bearer {key}"}
-        browser = {"Origin": BASE, "Cookie": f"gain={cookie}"}
+        token = token_of_session(KEYS, session_id(KEYS, cookie))
+        browser = {"Origin": BASE, "Cookie": f"gain={cookie}", FORM_TOKEN: token}
         return Caller(role, position, party, key, self._client(address, headers), self._client(address, browser))
 
     def _client(self, address: str, headers: Mapping[str, str]) -> httpx.AsyncClient:
@@ -256,8 +314,8 @@ class Scene:
 
     async def _refer(self, owner: str, addressed: str, count: int) -> None:
         force = next(one for one in self.callers if one.role is Role.ORIGINATOR and one.party == owner).client
-        body = referral(addressees=[addressed, _HELD])
-        for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for _ in range(count))):
+        bodies = [referral(addressees=[addressed, _HELD], subject=_subject(owner, number)) for number in range(count)]
+        for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for body in bodies)):
             assert answer.status_code == 201, answer.text
 
     async def _made(self, originator: str) -> list[Document]:
@@ -270,7 +328,12 @@ class Scene:
         async with self._database.transaction() as connection:
             key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
         assert key is not None
-        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0])
+        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0], "")
+
+    async def _pair(self, earlier: str, later: str) -> str:
+        """A possible duplicate of two referrals of one region, as fan-out finds them between regions."""
+        [made] = await rows(self._database, _PAIR, earlier=UUID(earlier), later=UUID(later))
+        return str(made["id"])
 
     async def _done(self, path: str, **body: str) -> None:
         answer = await self._overseer.post(path, json=body)

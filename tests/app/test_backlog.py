@@ -19,6 +19,7 @@ from app.referrals.gauge import BacklogGauge
 from app.settings import Settings
 from app.wake import Nobody
 from tests.acts import change, eventually, rows, slug, submitted
+from tests.browser import submit
 from tests.conftest import Cast, Workers, referral
 
 ROWS = 4
@@ -157,7 +158,7 @@ async def test_the_gateway_looks_by_itself(gateway: Gateway, workers: Workers) -
 
 async def test_the_page_and_the_metrics_tell_that_referrals_are_refused(gateway: Gateway) -> None:
     force, browser = await gateway.cast.play("SWP"), gateway.cast.client({"Sec-Fetch-Site": "same-origin"})
-    await browser.post("/sign-in", data={"key": await gateway.cast.key("TARIAN")})
+    await submit(browser, "/sign-in/key", {"key": await gateway.cast.key("TARIAN")})
     await fill(force)
     await gateway.look()
     assert refused(await force.post("/v1/referrals", json=referral()))

@@ -14,6 +14,7 @@ from app.access.uses import Uses
 from app.db import Database
 from app.settings import Settings
 from tests.acts import actions, change, dispatched, eventually, rows, slug, submitted
+from tests.browser import submit
 from tests.conftest import Cast, Workers, gateway
 
 
@@ -208,7 +209,7 @@ async def test_a_key_ends_with_its_time_and_its_session_too(cast: Cast, database
     key = await cast.key("TARIAN", terms=Terms(expires_at=clock.now() + timedelta(days=1)))
     own = {"Sec-Fetch-Site": "same-origin"}
     browser = cast.client(own)
-    assert (await browser.post("/sign-in", data={"key": key})).status_code == 303
+    assert (await submit(browser, "/sign-in/key", {"key": key})).status_code == 303
     assert (await browser.get("/")).status_code == 200
     client = cast.client({"Authorization": f"Bearer {key}"})
     assert (await client.get("/v1/queues")).status_code == 200
@@ -219,7 +220,7 @@ async def test_a_key_ends_with_its_time_and_its_session_too(cast: Cast, database
 
     await eventually(over, 2)
     assert (await browser.get("/")).headers["location"] == "/sign-in"
-    assert (await browser.post("/sign-in", data={"key": key})).status_code == 401
+    assert (await submit(browser, "/sign-in/key", {"key": key})).status_code == 401
 
 
 async def test_a_key_that_only_reads_changes_nothing(cast: Cast, workers: Workers) -> None:
@@ -261,11 +262,11 @@ async def test_a_session_works_in_the_networks_of_its_key_alone(configuration: S
     ):
         key = await inside.key("TARIAN", terms=Terms(networks=["10.4.0.0/16"]))
         browser = inside.client(own)
-        assert (await browser.post("/sign-in", data={"key": key})).status_code == 303
+        assert (await submit(browser, "/sign-in/key", {"key": key})).status_code == 303
         assert (await browser.get("/")).status_code == 200
         stolen = outside.client({**own, "Cookie": f"gain={browser.cookies['gain']}"})
         assert (await stolen.get("/")).status_code == 401
-        assert (await outside.client(own).post("/sign-in", data={"key": key})).status_code == 401
+        assert (await submit(outside.client(own), "/sign-in/key", {"key": key})).status_code == 401
 
 
 async def test_when_a_key_was_last_used_is_seen_within_seconds(cast: Cast, administrator: httpx.AsyncClient) -> None:

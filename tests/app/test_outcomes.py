@@ -1,12 +1,18 @@
 """What came of a referral: who may record it, when, that nothing of it is lost, and where it shows."""
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
+from app.audit.record import Actor
 from app.db import Database
 from app.intake.outcome_views import OutcomePage
+from app.retention import disposal, review
+from app.retention.reference import rules
+from app.retention.review import Decision
+from app.retention.schedule import date_all
 from tests.acts import Document, actions, dispatched, inbox, rows, slug
 from tests.conftest import HIT, Cast, Workers, referral
 
@@ -60,7 +66,8 @@ async def test_a_force_records_operation_lava_and_reads_it_again(cast: Cast, wor
 
 async def test_it_shows_in_the_product_and_the_timeline(cast: Cast, workers: Workers) -> None:
     force, made = await answered(cast, workers)
-    for changes in ({}, {"arrests": 3, "charged": None, "disruption": "minor", "seizures": []}):
+    both: list[Document] = [{}, {"arrests": 3, "charged": None, "disruption": "minor", "seizures": []}]
+    for changes in both:
         body = {name: value for name, value in {**LAVA, **changes}.items() if value is not None}
         assert (await force.post(f"/v1/referrals/{made['id']}/outcome", json=body)).status_code == 200
     product = (await force.get(f"/v1/referrals/{made['id']}/product")).json()
@@ -166,3 +173,29 @@ async def test_what_was_written_is_sealed_and_the_figures_can_be_added_up(
     assert (row["seized_pence"], row["assets_frozen_pence"]) == (49_300_000, 6_000_000)
     useful: Any = await rows(database, "SELECT agency, count(*) AS answers FROM useful_answer GROUP BY agency")
     assert useful == [{"agency": "HMRC", "answers": 1}]
+
+
+async def test_disposal_takes_what_was_written_and_the_pair_and_leaves_the_figures(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    force, [made] = await dispatched(cast, workers, "HMRC")
+    await (await cast.play("GMP")).post("/v1/referrals", json=referral())
+    await workers.run()
+    hmrc = await cast.play("HMRC")
+    [item] = [one for one in await inbox(hmrc) if one["referral"]["id"] == made["id"]]
+    await hmrc.post(f"/v1/inbox/{item['id']}/response", json=HIT)
+    await force.post(f"/v1/referrals/{made['id']}/outcome", json=LAVA)
+    assert len(await rows(database, "SELECT 1 FROM duplicate")) == 1
+    await date_all(database, rules())
+    operator = Actor("GAIN", "operator tests")
+    async with database.transaction() as connection:
+        goes = Decision(None, early=True, reason="No further use.")
+        await review.decide(connection, operator, rules(), UUID(made["id"]), goes)
+    assert await disposal.dispose_all(database, operator) == 1
+    assert await rows(database, "SELECT arrests, sealed_summary FROM referral_outcome") == [
+        {"arrests": 22, "sealed_summary": None}
+    ]
+    assert await rows(database, "SELECT 1 FROM duplicate") == []
+    for path in ("outcomes", "product", "duplicates"):
+        assert slug(await force.get(f"/v1/referrals/{made['id']}/{path}")) == "disposed"
+    assert slug(await force.post(f"/v1/referrals/{made['id']}/outcome", json=LAVA)) == "disposed"

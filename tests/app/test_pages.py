@@ -4,26 +4,19 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import text
 
 from app.access.attempts import Attempts
+from app.access.forms import HEADER
 from app.access.policy import Role
 from app.db import Database
 from app.referrals.heartbeat import Beating, beat
+from app.settings import Settings
 from app.web.envelope import CONTENT_SECURITY_POLICY
-from tests.conftest import HIT, Cast, Workers, referral
-
-OWN = {"Origin": "http://gain.test"}
-
-
-async def signed_in(cast: Cast, party: str, role: Role | None = None) -> httpx.AsyncClient:
-    """A browser of this party, just signed in."""
-    browser = cast.client(OWN)
-    answer = await browser.post("/sign-in", data={"key": await cast.key(party, role)})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    return browser
+from tests.browser import ORIGIN as OWN
+from tests.browser import carry_token, forms, send, signed_in, submit
+from tests.conftest import HIT, Cast, Workers, gateway, referral
 
 
 async def submitted(cast: Cast, party: str, **changes: Any) -> str:
@@ -46,11 +39,11 @@ async def logged(database: Database) -> Sequence[tuple[str, str]]:
 async def test_a_coordinator_signs_in_with_a_key_sees_the_page_and_signs_out(cast: Cast, database: Database) -> None:
     browser = cast.client(OWN)
     assert (await browser.get("/")).headers["location"] == "/sign-in"
-    form = await browser.get("/sign-in")
+    form = await browser.get("/sign-in/key")
     assert 'type="password"' in form.text
     assert 'autocomplete="off"' in form.text
 
-    answer = await browser.post("/sign-in", data={"key": f" {await cast.key('TARIAN')}\n"})
+    answer = await send(browser, form, "/sign-in/key", {"key": f" {await cast.key('TARIAN')}\n"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
@@ -64,6 +57,8 @@ async def test_a_coordinator_signs_in_with_a_key_sees_the_page_and_signs_out(cas
     assert not re.search(r"<script>|<style|\sstyle=|\son[a-z]+=|https?://", page.text)
 
     kept = dict(browser.cookies)
+    assert (await browser.post("/sign-out")).status_code == 403  # without the form's token
+    carry_token(browser)
     assert (await browser.post("/sign-out")).headers["location"] == "/sign-in"
     browser.cookies.update(kept)
     assert (await browser.get("/")).headers["location"] == "/sign-in"  # the session is over, not only forgotten
@@ -74,38 +69,51 @@ async def test_a_coordinator_signs_in_with_a_key_sees_the_page_and_signs_out(cas
     ]
 
 
-@pytest.mark.parametrize("key", ["", "gain_dev_wrong", "gain_dev_0123456789ab_0123456789abcdef0123456789abcdef_000000"])
+@pytest.mark.parametrize(
+    "key", [" ", "gain_dev_wrong", "gain_dev_0123456789ab_0123456789abcdef0123456789abcdef_000000"]
+)
 async def test_a_wrong_key_gets_the_form_again_and_is_logged_without_the_key(
     cast: Cast, database: Database, key: str
 ) -> None:
     browser = cast.client(OWN)
-    answer = await browser.post("/sign-in", data={"key": key})
+    answer = await submit(browser, "/sign-in/key", {"key": key})
     assert answer.status_code == 401
     assert "This key is not known" in answer.text
     assert "set-cookie" not in answer.headers
     assert await logged(database) == [("session.refused", "unknown")]
-    if key:
+    if key.strip():
         async with database.transaction() as connection:
             rows = await connection.scalars(text("SELECT CAST(audit_event AS text) FROM audit_event"))
             assert not any(key in row for row in rows)
         assert key not in answer.text
 
 
-@pytest.mark.parametrize("party", ["SWP", "HMRC"])
-async def test_a_key_of_another_role_is_told_whom_the_page_is_for(cast: Cast, database: Database, party: str) -> None:
-    answer = await cast.client(OWN).post("/sign-in", data={"key": await cast.key(party)})
-    assert answer.status_code == 403
-    assert "This page is for co-ordinators" in answer.text
-    assert "set-cookie" not in answer.headers
-    assert await logged(database) == [("session.refused", party)]
+@pytest.mark.parametrize(("party", "home"), [("SWP", "/my-referrals"), ("HMRC", "/my-inbox")])
+async def test_a_key_of_another_role_leads_to_the_first_page_of_that_role(cast: Cast, party: str, home: str) -> None:
+    browser = cast.client(OWN)
+    answer = await submit(browser, "/sign-in/key", {"key": await cast.key(party)})
+    assert (answer.status_code, answer.headers["location"]) == (303, home)
+    assert (await browser.get("/")).headers["location"] == home
+
+
+async def test_where_keys_open_no_pages_there_is_no_form_for_them(configuration: Settings, database: Database) -> None:
+    async with gateway(configuration, database, key_sign_in=False) as cast:
+        browser = cast.client(OWN)
+        assert (await browser.get("/sign-in/key")).status_code == 404
+        page = await browser.get("/sign-in")
+        assert "/sign-in/key" not in page.text
+        assert (await send(browser, page, "/sign-in", {"username": ""})).status_code == 401
+        token = forms(page)[0].fields["csrf"]
+        answer = await browser.post("/sign-in", data={"csrf": token, "key": await cast.key("TARIAN")})
+        assert answer.status_code == 404
 
 
 async def test_keys_cannot_be_tried_out_at_speed(cast: Cast) -> None:
     browser = cast.client(OWN)
-    answers = [await browser.post("/sign-in", data={"key": "guess"}) for _ in range(11)]
+    answers = [await submit(browser, "/sign-in/key", {"key": "guess"}) for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert 0 < int(answers[-1].headers["retry-after"]) <= 60
-    assert (await browser.post("/sign-in", data={"key": await cast.key("TARIAN")})).status_code == 429
+    assert (await submit(browser, "/sign-in/key", {"key": await cast.key("TARIAN")})).status_code == 429
 
 
 def test_attempts_count_for_a_minute_and_for_one_address() -> None:
@@ -135,6 +143,7 @@ async def test_a_form_on_another_site_can_neither_sign_in_nor_out(
     cookies = dict(browser.cookies)
     elsewhere = cast.client(headers)
     elsewhere.cookies.update(cookies)
+    elsewhere.headers[HEADER] = browser.headers[HEADER]
     for path in ("/sign-out", "/sign-in"):
         answer = await elsewhere.post(path, data={"key": await cast.key("GAIN", Role.NATIONAL)})
         assert answer.status_code == 403
@@ -145,11 +154,33 @@ async def test_a_form_on_another_site_can_neither_sign_in_nor_out(
 
 async def test_the_browsers_word_that_it_is_the_same_origin_is_enough(cast: Cast) -> None:
     browser = cast.client({"Sec-Fetch-Site": "same-origin", "Origin": "null"})
-    assert (await browser.post("/sign-in", data={"key": await cast.key("TARIAN")})).status_code == 303
+    assert (await submit(browser, "/sign-in/key", {"key": await cast.key("TARIAN")})).status_code == 303
+
+
+async def test_a_form_without_its_token_or_with_anothers_changes_nothing(cast: Cast, database: Database) -> None:
+    browser, stranger = await signed_in(cast, "TARIAN"), await signed_in(cast, "TITAN")
+    theirs = stranger.headers[HEADER]
+    del browser.headers[HEADER]
+    for fields in ({}, {"csrf": ""}, {"csrf": "guess"}, {"csrf": theirs}, {"csrf": "\u2713"}):
+        answer = await browser.post("/sign-out", data=fields)
+        assert answer.status_code == 403
+        assert "This did not come from one of our pages" in answer.text
+    assert (await browser.get("/")).status_code == 200
+    anonymous = cast.client(OWN)
+    assert (await anonymous.post("/sign-in", data={"key": await cast.key("TARIAN")})).status_code == 403
+    assert [action for action, _ in await logged(database)] == ["session.opened"] * 2 + ["status_page.read"]
+
+
+async def test_a_form_with_a_file_is_not_read(cast: Cast) -> None:
+    browser = await signed_in(cast, "TARIAN")
+    del browser.headers[HEADER]
+    answer = await browser.post("/sign-out", files={"file": ("quill.csv", b"personal")})
+    assert answer.status_code == 400
 
 
 async def test_a_coordinator_sees_its_region_and_the_national_one_everything(cast: Cast, workers: Workers) -> None:
-    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP")
+    vehicle = {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": "GM26 ABC"}]}
+    welsh, english = await submitted(cast, "SWP"), await submitted(cast, "GMP", subject=vehicle)
     await workers.run()
     tarian = (await (await signed_in(cast, "TARIAN")).get("/")).text
     assert welsh in tarian

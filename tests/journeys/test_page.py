@@ -22,6 +22,7 @@ from app.main import create_app
 from app.runtime.gateway import Connection
 from app.settings import Settings
 from app.wake import Nobody
+from tests import browser as plain
 from tests.conftest import HIT, Cast, Workers, referral
 from tests.journeys.axe import assert_accessible, assert_fits
 
@@ -97,6 +98,7 @@ async def opened(browser: Browser, gateway: Gateway, cast: Cast) -> AsyncIterato
             page.on("pageerror", lambda error: complaints.append(str(error)))
             await page.goto(gateway.url)
             assert page.url.endswith("/sign-in")
+            await page.get_by_role("link", name="Sign in with a key").click()
             await page.get_by_label("API key").fill(await cast.key("TARIAN"))
             await page.get_by_role("button", name="Sign in").click()
             await expect(page.get_by_role("heading", level=1)).to_have_text("What needs you now")
@@ -209,7 +211,9 @@ async def test_the_page_fits_its_window_and_anybody_can_use_it(
     await assert_accessible(page)
 
 
-@pytest.mark.parametrize("path", ["/problems/", "/problems/not-found", "/sign-in", "/sign-in?wrong"])
+@pytest.mark.parametrize(
+    "path", ["/problems/", "/problems/not-found", "/sign-in", "/sign-in/set-up", "/sign-in/key?wrong"]
+)
 @pytest.mark.parametrize("width", [320, 1280])
 async def test_the_other_pages_do_too(browser: Browser, gateway: Gateway, path: str, width: int) -> None:
     page = await browser.new_page(viewport={"width": width, "height": 700})
@@ -241,7 +245,7 @@ async def test_a_page_whose_key_is_revoked_goes_to_the_sign_in_page(
     browser: Browser, gateway: Gateway, cast: Cast, database: Database
 ) -> None:
     page = await browser.new_page()
-    await page.goto(gateway.url)
+    await page.goto(f"{gateway.url}/sign-in/key")
     await page.get_by_label("API key").fill(await cast.key("TARIAN"))
     await page.get_by_role("button", name="Sign in").click()
     await is_live(page)
@@ -255,7 +259,7 @@ async def test_an_open_page_does_not_hold_up_a_stop(configuration: Settings, cas
     gateway = Gateway(configuration)
     try:
         async with httpx.AsyncClient(base_url=gateway.url, headers={"Origin": gateway.url}) as client:
-            await client.post("/sign-in", data={"key": await cast.key("TARIAN")})
+            await plain.submit(client, "/sign-in/key", {"key": await cast.key("TARIAN")})
             async with client.stream("GET", "/live") as stream:
                 lines = stream.aiter_lines()
                 assert await anext(lines) == "retry: 1000"

@@ -9,7 +9,7 @@ import pytest
 
 from app.referrals.heartbeat import Beating
 from app.referrals.states import AlertKind
-from app.reporting.board import HELD_SHOWN, Board
+from app.reporting.board import DUPLICATES_SHOWN, HELD_SHOWN, Board
 from app.reporting.queues import Health
 from app.status.concerns import Running, concerns
 from app.status.parts import tally
@@ -26,6 +26,7 @@ def board(
     *queues: dict[str, Any],
     alerts: Sequence[dict[str, Any]] = (),
     held: int = 0,
+    duplicates: Sequence[dict[str, Any]] = (),
     workers: float | None = 1.0,
     scheduler: float | None = 1.0,
     sealer: float | None = 1.0,
@@ -40,7 +41,7 @@ def board(
         }
         for number in range(1, held + 1)
     ]
-    return Board(NOW, queues, alerts, waiting, [], None, silent)
+    return Board(NOW, queues, alerts, waiting, [], None, silent, duplicates=duplicates)
 
 
 WELL = Running()
@@ -154,3 +155,38 @@ def test_a_referrals_progress_is_told_in_words() -> None:
         )
         == "4 asked: 2 answered (1 hit), 1 declined, 1 open (1 overdue)"
     )
+
+
+def pair(number: int, *, theirs: bool = False) -> dict[str, Any]:
+    """A possible duplicate of South Wales' and Greater Manchester's, as one of their regions sees it."""
+    welsh: dict[str, Any] = {
+        "id": UUID(int=number),
+        "reference": f"GAIN-2026-00010{number}",
+        "originator": "SWP",
+        "region": "TARIAN",
+    }
+    english: dict[str, Any] = {
+        "id": None,
+        "reference": f"GAIN-2026-00020{number}",
+        "originator": "GMP",
+        "region": "TITAN",
+    }
+    if theirs:
+        welsh, english = welsh | {"id": None}, english | {"id": UUID(int=number)}
+    return {"referrals": [welsh, english], "found_at": NOW - timedelta(hours=2)}
+
+
+@pytest.mark.parametrize(("theirs", "own", "other"), [(False, "SWP", "GMP"), (True, "GMP", "SWP")])
+def test_a_possible_duplicate_is_named_by_ones_own_referral_first(theirs: bool, own: str, other: str) -> None:
+    [concern] = concerns(board(duplicates=[pair(1, theirs=theirs)]), Running())
+    assert concern.text.startswith("1 pair of referrals may be about one subject")
+    [case] = concern.cases
+    assert case.note.startswith(f"{own}; ")
+    assert f" of {other} (" in case.note
+    assert case.note.endswith("found 2 hours ago")
+
+
+def test_of_many_possible_duplicates_the_first_are_told() -> None:
+    [concern] = concerns(board(duplicates=[pair(number) for number in range(1, DUPLICATES_SHOWN + 2)]), Running())
+    assert concern.text.startswith(f"More than {DUPLICATES_SHOWN} pairs")
+    assert len(concern.cases) == DUPLICATES_SHOWN

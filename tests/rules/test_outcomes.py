@@ -14,7 +14,7 @@ from app.referrals.outcomes import COUNTS, added_up
 
 def outcome(number: int = 1, **changes: Any) -> dict[str, Any]:
     """An outcome as the queries give it, which says nothing but what is changed."""
-    nothing = {**dict.fromkeys((*COUNTS, "disruption", "assets_frozen", "replaced_by")), "seizures": []}
+    nothing: dict[str, Any] = {**dict.fromkeys((*COUNTS, "disruption", "assets_frozen", "replaced_by")), "seizures": []}
     return {"id": UUID(int=number), **nothing, "useful_agencies": [], **changes}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pypdf import PdfReader
+from pypdf.generic import DictionaryObject, StreamObject
 
 from app.parties.codes import LegalBasis
 from app.reporting import typesetter
@@ -48,6 +49,13 @@ def pdf(of: Sheet) -> PdfReader:
 def written(reader: PdfReader) -> str:
     """All that stands in a PDF, without the breaks that lines and pages make."""
     return " ".join(" ".join(page.extract_text() for page in reader.pages).replace("\u200b", "").split())
+
+
+def catalogue(reader: PdfReader) -> DictionaryObject:
+    """The root of a PDF."""
+    found = reader.trailer["/Root"]
+    assert isinstance(found, DictionaryObject)
+    return found
 
 
 def test_every_body_stands_on_it_with_what_it_said_and_who_has_not_answered() -> None:
@@ -107,19 +115,21 @@ def test_the_marking_and_the_number_stand_on_every_page() -> None:
 
 def test_the_pdf_is_tagged_and_says_its_language_and_title() -> None:
     reader = pdf(drawn())
-    root = reader.trailer["/Root"]
-    assert root["/MarkInfo"]["/Marked"]
-    assert root["/Lang"] == "en-GB"
+    root = catalogue(reader)
+    assert reader.root_object.get("/MarkInfo", {}).get("/Marked")
+    assert str(root["/Lang"]) == "en-GB"
     assert "/StructTreeRoot" in root
     assert reader.metadata is not None
     assert reader.metadata.title == "Consolidated product GAIN-2026-000001"
-    assert b"pdfuaid" in root["/Metadata"].get_data()
+    described = root["/Metadata"]
+    assert isinstance(described, StreamObject)
+    assert b"pdfuaid" in described.get_data()
 
 
 def test_what_looks_like_markup_is_set_as_it_was_written() -> None:
     reader = pdf(drawn(MARKUP))
     assert MARKUP in written(reader)
-    root = reader.trailer["/Root"]
+    root = catalogue(reader)
     assert not {"/OpenAction", "/AA", "/AcroForm", "/EmbeddedFiles"} & set(root)
     assert not any("/Annots" in page for page in reader.pages)
 

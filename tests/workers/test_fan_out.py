@@ -18,7 +18,7 @@ from app.referrals.fan_out import LATE_SECONDS, FanOut
 from app.referrals.fan_out_tries import MOST_TRIES
 from app.settings import Settings
 from tests.acts import Document, change, rows, submitted
-from tests.app.test_pages import signed_in
+from tests.browser import signed_in
 from tests.conftest import Cast
 from tests.invariants import check
 

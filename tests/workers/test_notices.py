@@ -21,8 +21,8 @@ from app.parties.hosts import ApprovedHosts, UnacceptableAddress
 from app.referrals import circuits, delivery, lifecycle
 from app.referrals.circuits import Pause
 from app.settings import Settings
-from tests.app.test_pages import signed_in
 from tests.app.test_referral_to_answer import submitted
+from tests.browser import signed_in
 from tests.conftest import SECRET, Cast, Workers
 from tests.workers.outside import ADMINISTRATOR, OK, Agency, Post, answer
 from workers.adapters.push import DEADLINE_SECONDS

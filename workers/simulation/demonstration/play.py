@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.rule import Rule
+from rich.table import Table
 
 from workers.simulation.demonstration import picture, report
 from workers.simulation.demonstration.comparison import Played, comparison
@@ -48,6 +49,14 @@ class Demonstration:
             f"bodies. All persons are synthetic. The bodies are simulated and {pace}; the broker is the real one."
         )
         self._console.print("Starting it: [bold]gain up --simulate[/bold] …")
+
+    def introduce(self, url: str, people: Sequence[Sequence[str]]) -> None:
+        """Name the people who can sign in, with all that opens their accounts: this is a demonstration."""
+        self._console.print(f"Sign in at {url}/sign-in while it runs, as one of these:", highlight=False)
+        grid = Table("User name", "Party", "Role", "Password", "TOTP secret", box=None, pad_edge=False)
+        for person in people:
+            grid.add_row(*person)
+        self._console.print(grid, soft_wrap=True)
 
     def play(self, url: str, issue: Callable[[str], str]) -> int:
         """Play on the system at `url`; `issue` gives a key of a party. Returns the exit code."""
