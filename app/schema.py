@@ -13,6 +13,7 @@ from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
 from app.referrals import outcomes as outcomes_models
+from app.referrals.batches import models as batches_models
 from app.reporting import aggregates, counters
 from app.retention import models as retention_models
 from app.routing import models as routing_models
@@ -25,6 +26,7 @@ __all__ = [
     "account_models",
     "aggregates",
     "audit_models",
+    "batches_models",
     "channels_models",
     "circuits_models",
     "counters",

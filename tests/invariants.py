@@ -39,7 +39,20 @@ INVARIANTS: Mapping[str, str] = {
     "I1 what is sealed has a data key, and no data key is without its referral or account": """
         SELECT referral.id, sealed, ring_key FROM referral FULL JOIN data_key ON referral_id = id
          WHERE id IS NULL AND referral_id NOT IN (SELECT id FROM account)
+               AND referral_id NOT IN (SELECT id FROM batch WHERE completed_at IS NULL)
             OR sealed AND (ring_key IS NULL) <> (disposed_at IS NOT NULL)
+    """,
+    "I1 each row of a batch waits, stands for a referral or is told of": """
+        SELECT id, state, total, accepted, rejected FROM batch
+         WHERE state IN ('receiving', 'accepting', 'completed')
+           AND (total <> accepted + rejected + (SELECT count(*) FROM batch_row WHERE batch_id = batch.id)
+                OR rejected <> (SELECT count(*) FROM batch_error WHERE batch_id = batch.id)
+                OR state = 'completed' AND total <> accepted + rejected)
+    """,
+    "I1 of a batch that was cut off nothing is left": """
+        SELECT batch_id FROM batch_row JOIN batch ON batch.id = batch_id WHERE state IN ('incomplete', 'completed')
+         UNION ALL SELECT batch_id FROM batch_error JOIN batch ON batch.id = batch_id
+                    WHERE state = 'incomplete' AND completed_at IS NOT NULL
     """,
     "I8 nothing lies open": """
         SELECT id FROM referral WHERE NOT sealed OR reason IS NOT NULL

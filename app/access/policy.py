@@ -37,6 +37,8 @@ class Action(StrEnum):
     READ_REFERRAL = "read_referral"
     READ_RESPONSES = "read_responses"
     CANCEL_REFERRAL = "cancel_referral"
+    SUBMIT_BATCH = "submit_batch"
+    READ_BATCH = "read_batch"
     RECORD_OUTCOME = "record_outcome"
     READ_OWN_DUPLICATES = "read_own_duplicates"
     READ_INBOX = "read_inbox"
@@ -68,6 +70,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_REFERRAL: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.READ_RESPONSES: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.CANCEL_REFERRAL: {Role.ORIGINATOR: Relation.OWN},
+    Action.SUBMIT_BATCH: {Role.ORIGINATOR: Relation.OWN},
+    Action.READ_BATCH: {Role.ORIGINATOR: Relation.OWN},
     Action.RECORD_OUTCOME: {Role.ORIGINATOR: Relation.OWN},
     Action.READ_OWN_DUPLICATES: {Role.ORIGINATOR: Relation.OWN},
     Action.READ_INBOX: {Role.AGENCY: Relation.ADDRESSED},

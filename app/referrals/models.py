@@ -115,7 +115,7 @@ class Dispatch(Base):
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
-    referral_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("referral.id"))
+    referral_id: Mapped[UUID] = mapped_column(Uuid)
     agency: Mapped[str] = mapped_column(Text)
     round: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     state: Mapped[str] = mapped_column(Text)
@@ -215,7 +215,7 @@ class Response(Base):
     __tablename__ = "response"
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    dispatch_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("dispatch.id"))
+    dispatch_id: Mapped[UUID] = mapped_column(Uuid)
     referral_id: Mapped[UUID] = mapped_column(Uuid)
     agency: Mapped[str] = mapped_column(Text)
     outcome: Mapped[str] = mapped_column(Text)

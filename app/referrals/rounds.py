@@ -6,7 +6,6 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor
 from app.db import Connection
@@ -16,7 +15,7 @@ from app.parties.directory import Directory, PartyRecord
 from app.referrals import lifecycle
 from app.referrals.alerts import settle_alerts
 from app.referrals.codes import priority_of
-from app.referrals.lifecycle import NewDispatch, Restart
+from app.referrals.lifecycle import NewDispatch, Restart, Terms
 from app.referrals.schedule import next_check, span, steps
 from app.referrals.states import FINAL, OPEN, DispatchState, ReferralState
 from app.routing.matrix import Facts, Matrix, decide, propose_gateway
@@ -118,10 +117,7 @@ def _new(
     party = reference.directory[agency]
     priority = Priority(priority_of(referral.priority))
     time = restart(referral.now, priority, party, simulated=reference.simulated)
-    return NewDispatch(
-        id=uuid7(),
-        referral_id=referral.id,
-        agency=agency,
+    terms = Terms(
         rule=why[0],
         release=reference.matrix.release,
         reason=why[1],
@@ -134,3 +130,4 @@ def _new(
         needs_release=False,
         adapter=time.adapter,
     )
+    return NewDispatch(referral.id, agency, terms)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.parties.records import Directory, PartyRecord
 
@@ -49,8 +50,7 @@ class Facts:
     addressees: Sequence[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One agency to be asked: by which rule of which release, why, on which gateway (None: no gateway is proposed).
 
     `needs_release` holds this dispatch, and no other, until a co-ordinator releases it.
@@ -122,7 +122,11 @@ def _gateways_from(sender: PartyRecord, gateways: Iterable[Gateway]) -> list[Gat
 
 
 def _gateway_to(recipient: PartyRecord, gateways: Iterable[Gateway]) -> str | None:
-    return next((gateway.legal_basis for gateway in gateways if gateway.recipient in _names(recipient)), None)
+    names = _names(recipient)
+    for gateway in gateways:
+        if gateway.recipient in names:
+            return gateway.legal_basis
+    return None
 
 
 def _names(party: PartyRecord) -> tuple[str, str, str]:

@@ -26,7 +26,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 # rules between fields, what a key stands for already, 2 written as 2.0. By the kind of refusal, or by what it says of
 # the value at fault.
 _KINDS = frozenset(
-    "already-answered bad-cursor birth-date-in-future claim-stale handling-conditions-required idempotency-key-reused "
+    "already-answered bad-batch bad-cursor batch-columns birth-date-in-future claim-stale handling-conditions-required "
+    "idempotency-key-reused "
     "no-identifying-detail no-longer-open not-acceptable token-refused unknown-addressee".split()
 )
 _RULES = re.compile(

@@ -1,6 +1,7 @@
 """What the isolation matrix is played with: who asks from where, the rows they ask for, and how each route is asked."""
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -84,7 +85,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral and its originator, its dispatch (the addressee's item), one held, a key, a possible duplicate."""
+    """A referral and its originator, its dispatch (the addressee's item), one held, a key, a duplicate, a batch."""
 
     referral: str
     reference: str
@@ -92,12 +93,13 @@ class Target:
     held: str
     key: str
     duplicate: str
+    batch: str
     originator: str = ""
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()))
+    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()), str(uuid4()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,15 @@ class Ask:
     """How a route is asked. `id` names the target's field in the path; `prepared` what is done to the target before.
 
     `shows`: what a list shows of a target, of which one that is not to be seen must hold nothing. `each`: a batch,
-    answered per item. `counts`: figures, in which another's rows must not be counted.
+    answered per item. `lines`: a file of
+    NDJSON. `counts`: figures, in which another's rows must not be counted.
     """
 
     id: str = ""
     query: str = ""
     body: Callable[[Target], Document] | None = None
     form: Callable[[Caller], dict[str, str]] | None = None
+    lines: Callable[[], bytes] | None = None
     prepared: str = ""
     shows: str = ""
     each: bool = False
@@ -201,6 +205,11 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/keys/{id}/revocation"): Ask("key"),
     ("POST", "/v1/keys/{id}/rotation"): Ask("key"),
     ("GET", "/v1/queues"): Ask(counts=True),
+    ("GET", "/v1/referral-batches"): Ask(shows="batch"),
+    ("POST", "/v1/referral-batches"): Ask(lines=lambda: json.dumps(referral()).encode()),
+    ("GET", "/v1/referral-batches/template.csv"): Ask(),
+    ("GET", "/v1/referral-batches/{id}"): Ask("batch"),
+    ("GET", "/v1/referral-batches/{id}/errors"): Ask("batch"),
     ("GET", "/v1/referrals"): Ask(query="limit=200", shows="referral"),
     ("POST", "/v1/referrals"): Ask(body=lambda _: referral(addressees=["DWP"])),
     ("GET", "/v1/referrals/{id}"): Ask("referral"),
@@ -244,6 +253,7 @@ class Scene:
     def __init__(self, app: FastAPI, database: Database) -> None:
         self._app = app
         self._database = database
+        self._batches: dict[str, str] = {}
         self._spare: dict[bool, list[Target]] = {}
         self._all: dict[bool, list[Target]] = {}
         self._overseer = httpx.AsyncClient()
@@ -317,9 +327,13 @@ class Scene:
         bodies = [referral(addressees=[addressed, _HELD], subject=_subject(owner, number)) for number in range(count)]
         for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for body in bodies)):
             assert answer.status_code == 201, answer.text
+        kind = {"Content-Type": "application/x-ndjson"}
+        batch = await force.post("/v1/referral-batches", content=b"{}", headers=kind)
+        assert batch.status_code == 202, batch.text
+        self._batches[owner] = batch.json()["id"]
 
     async def _made(self, originator: str) -> list[Document]:
-        query = "SELECT id, reference FROM referral WHERE originator = :originator ORDER BY id"
+        query = "SELECT id, reference, originator FROM referral WHERE originator = :originator ORDER BY id"
         return await rows(self._database, query, originator=originator)
 
     async def _target(self, row: Document, addressed: str) -> Target:
@@ -328,7 +342,15 @@ class Scene:
         async with self._database.transaction() as connection:
             key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
         assert key is not None
-        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0], "")
+        return Target(
+            str(row["id"]),
+            row["reference"],
+            str(found[addressed]),
+            str(found[_HELD]),
+            key[0],
+            "",
+            self._batches[row["originator"]],
+        )
 
     async def _pair(self, earlier: str, later: str) -> str:
         """A possible duplicate of two referrals of one region, as fan-out finds them between regions."""

@@ -167,6 +167,9 @@ class Matrix:
         client = caller.browser if ask.page else caller.client
         if path == "/live":
             return await _first_of_stream(self._app, caller)
+        if ask.lines:
+            kind = {"Content-Type": "application/x-ndjson"}
+            return await client.request(method, path, content=ask.lines(), headers=kind)
         body = ask.body(target) if ask.body else None
         return await client.request(method, path, json=body, data=ask.form(caller) if ask.form else None)
 

@@ -3,6 +3,7 @@
 # ruff: noqa: S608  names of tables and columns cannot be parameters; none comes from outside
 
 import ast
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from app.runtime.wall import complaints
 from app.schema import metadata
 from app.settings import Settings
 from tests.acts import QUESTION, inbox, rows, submitted
-from tests.conftest import HIT, PASSWORD, Cast, Workers, _administer, signed_in
+from tests.conftest import HIT, PASSWORD, Cast, Workers, _administer, referral, signed_in
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "database-roles.md"
@@ -118,6 +119,9 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.NATIONAL: "operation <> 'consultation' AND referral_id IS NOT NULL",
         Role.AUDITOR: "true",
     },
+    "batch": {Role.ORIGINATOR: "party = :party"},
+    "batch_row": {Role.ORIGINATOR: "batch_id IN (SELECT id FROM batch WHERE party = :party)"},
+    "batch_error": {Role.ORIGINATOR: "batch_id IN (SELECT id FROM batch WHERE party = :party)"},
     "fan_out_try": OVERSEEN,
     "retention": OVERSEEN,
     "legal_hold": OVERSEEN,
@@ -210,6 +214,9 @@ async def house(configuration: Settings) -> Any:
     await opened.close()
 
 
+_BATCHES = "/v1/referral-batches"
+
+
 @pytest.fixture
 async def busy(cast: Cast, workers: Workers, database: Database) -> None:
     """Two forces of two regions with one subject, two agencies, an answer and a second one as evidence, a question and
@@ -232,6 +239,10 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
     [item] = await inbox(ea)
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json={"outcome": "no_hit"})).status_code == 409
+    for force in ("SWP", "MPS"):
+        client, body = await cast.play(force), json.dumps(referral()).encode() + b"\n{}"
+        batch = await client.post(_BATCHES, content=body, headers={"Content-Type": "application/x-ndjson"})
+        assert batch.status_code == 202, batch.text
     [owner] = await rows(database, "SELECT referral_id AS id FROM dispatch WHERE id = :id", id=item["id"])
     outcome = {"acted_on": "2026-11-20", "arrests": 2, "summary": "Two.", "useful": [item["id"]]}
     swp = await cast.play("SWP")
@@ -495,6 +506,10 @@ async def test_what_runs_with_its_owners_rights_looks_only_where_it_was_told_to(
         "count_delete",
         "count_insert",
         "count_update",
+        "refuse_dispatch_with_response",
+        "refuse_dispatch_without_referral",
+        "refuse_referral_with_dispatch",
+        "refuse_response_without_dispatch",
         "report_dispatch_delete",
         "report_dispatch_update",
         "report_outcome_insert",
