@@ -56,10 +56,12 @@ from app.status import (
     queue_pages,
     queues,
     referral_page,
+    report_pages,
     retention,
     search_page,
 )
 from app.status import pages as status_pages
+from app.status import reports as reports_door
 from app.status.live import Live
 from app.wake import Nobody, Wake
 from app.web.express import Lanes
@@ -116,6 +118,7 @@ DOORS = (
     actions.router,
     duplicates.router,
     retention.router,
+    reports_door.router,
     messages.router,
     batches.router,
     status_pages.router,
@@ -135,6 +138,7 @@ DOORS = (
     hand_over.router,
     policy_pages.router,
     policy_door.router,
+    report_pages.router,
     sign_in.router,
     account.router,
     set_up.router,

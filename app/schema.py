@@ -18,7 +18,7 @@ from app.referrals import heartbeat as heartbeat_models
 from app.referrals import models as referrals_models
 from app.referrals import outcomes as outcomes_models
 from app.referrals.batches import models as batches_models
-from app.reporting import counters, handover
+from app.reporting import aggregates, counters, handover
 from app.retention import models as retention_models
 from app.routing import models as routing_models
 
@@ -28,6 +28,7 @@ metadata = Base.metadata
 __all__ = [
     "access_models",
     "account_models",
+    "aggregates",
     "answer_drafts_models",
     "assignments_models",
     "audit_models",

@@ -49,6 +49,8 @@ class Action(StrEnum):
     READ_RETENTION = "read_retention"
     READ_QUEUES = "read_queues"
     SEE_STATUS_PAGE = "see_status_page"
+    READ_REPORTS = "read_reports"
+    READ_AGENCY_REPORT = "read_agency_report"
     READ_METRICS = "read_metrics"
     READ_LOG = "read_log"
     READ_CHECKPOINT = "read_checkpoint"
@@ -82,6 +84,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_RETENTION: _OVERSEERS,
     Action.READ_QUEUES: _OVERSEERS,
     Action.SEE_STATUS_PAGE: _OVERSEERS,
+    Action.READ_REPORTS: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
+    Action.READ_AGENCY_REPORT: _OVERSEERS,
     Action.READ_LOG: {Role.AUDITOR: Relation.ALL},
     Action.READ_CHECKPOINT: {Role.AUDITOR: Relation.ALL, Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_METRICS: {Role.ADMINISTRATOR: Relation.ALL, Role.NATIONAL: Relation.ALL},

@@ -150,6 +150,7 @@ def answer_of(dispatch_id: UUID, body: SubmittedResponse, principal: Principal, 
         content=orjson.dumps(content),
         sameness=sameness(keys, content),
         claim_id=body.claim_id,
+        decline_reason=body.decline_reason,
     )
 
 

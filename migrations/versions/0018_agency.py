@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from migrations.wall import ALL, grant, ours, protect
 
 revision: str = "0018"
-down_revision: str | None = "0016"
+down_revision: str | None = "0017"
 branch_labels: str | None = None
 depends_on: str | None = None
 

@@ -86,7 +86,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one held, a key, a cover of its region, a duplicate, a batch."""
+    """A referral and its originator, its dispatch, one held, a key, a cover of its region, a duplicate, a batch."""
 
     referral: str
     reference: str
@@ -96,6 +96,7 @@ class Target:
     cover: str
     duplicate: str
     batch: str
+    originator: str = ""
 
 
 def nothing() -> Target:
@@ -210,6 +211,13 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/my-policy"): Ask(page=True),
     ("GET", "/my-policy/change"): Ask(page=True),
     ("POST", "/my-policy/change"): Ask(page=True, form=lambda _: {"accepts": "all", "working_days": "1"}, status=303),
+    **{
+        ("GET", f"/reports{path}"): Ask(page=True)
+        for path in (
+            "",
+            *(f"/{report}{form}" for report in ("agencies", "outcomes", "referrals") for form in ("", ".csv")),
+        )
+    },
     # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
     ("GET", "/account"): Ask(page=True),
     ("GET", "/account/confirm"): Ask(page=True),
@@ -299,6 +307,9 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
     ("GET", "/v1/referrals/{id}/retention"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/responses"): Ask("referral"),
+    ("GET", "/v1/reports/agencies"): Ask(),
+    ("GET", "/v1/reports/outcomes"): Ask(),
+    ("GET", "/v1/reports/referrals"): Ask(shows="originator"),
 }
 """Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
 
@@ -336,7 +347,9 @@ class Scene:
         for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
             made = await self._made(party)
             pair = await self._pair(str(made[0]["id"]), str(made[1]["id"]))
-            self._all[is_north] = [replace(await self._target(row, addressed), duplicate=pair) for row in made]
+            self._all[is_north] = [
+                replace(await self._target(row, addressed), duplicate=pair, originator=party) for row in made
+            ]
             self._spare[is_north] = list(self._all[is_north])
 
     async def close(self) -> None:

@@ -58,6 +58,12 @@ OVERSEEN: Mapping[Role, str] = {
     Role.NATIONAL: "true",
 }
 
+REPORTED: Mapping[Role, str] = {
+    Role.ORIGINATOR: "party = :party AND report IN ('referrals', 'outcomes')",
+    Role.COORDINATOR: "region = :party",
+    Role.NATIONAL: "true",
+}
+
 SEEN: Mapping[str, Mapping[Role, str]] = {
     "referral": {
         Role.ORIGINATOR: "originator = :party",
@@ -135,6 +141,9 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
     "assignment": {Role.AGENCY: "agency = :party"},
     "answer_draft": {Role.AGENCY: "agency = :party"},
     "own_policy": dict.fromkeys((Role.ORIGINATOR, Role.AGENCY, Role.COORDINATOR, Role.NATIONAL), "true"),
+    "report_change": REPORTED,
+    "report_month": REPORTED,
+    "report_hour": {Role.COORDINATOR: "region = :party", Role.NATIONAL: "true"},
     "account": {
         **dict.fromkeys((Role.ORIGINATOR, Role.AGENCY, Role.COORDINATOR, Role.NATIONAL), "party = :party"),
         Role.AUDITOR: "true",
@@ -222,6 +231,17 @@ _ON_HOLD = """
 """
 
 
+_BY_MONTH = """
+    INSERT INTO report_month (report, month, party, region, figure, detail, number)
+    SELECT report, '2026-11-01', party, region, figure, detail, sum(number) FROM report_change
+     GROUP BY report, party, region, figure, detail
+"""
+_BY_HOUR = """
+    INSERT INTO report_hour (hour, agency, region, number)
+    SELECT hour, party, region, number FROM report_change WHERE bucket IS NOT NULL
+"""
+
+
 @pytest.fixture
 async def house(configuration: Settings) -> Any:
     """The gateway's own way to the database."""
@@ -267,7 +287,7 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")
         )
-        for statement in (_DATED, _ON_HOLD, _PEOPLE, _COVERED, _NOTED, *_AT_A_DESK):
+        for statement in (_DATED, _ON_HOLD, _PEOPLE, _COVERED, _NOTED, *_AT_A_DESK, _BY_MONTH, _BY_HOUR):
             await connection.execute(text(statement))
 
 
@@ -542,6 +562,11 @@ async def test_what_runs_with_its_owners_rights_looks_only_where_it_was_told_to(
         "refuse_dispatch_without_referral",
         "refuse_referral_with_dispatch",
         "refuse_response_without_dispatch",
+        "report_dispatch_delete",
+        "report_dispatch_update",
+        "report_outcome_insert",
+        "report_referral_delete",
+        "report_referral_insert",
         "settled_before",
     }
     assert all(any(line.startswith("search_path=pg_catalog") for line in row["proconfig"] or []) for row in found)
