@@ -21,6 +21,7 @@ from app.access.policy import Action
 from app.access.routes import AccessRoute, permit, require_declarations
 from app.administration import keys as keys_door
 from app.administration import log as audit_log
+from app.administration import log_pages
 from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
@@ -139,6 +140,7 @@ DOORS = (
     policy_pages.router,
     policy_door.router,
     report_pages.router,
+    log_pages.router,
     sign_in.router,
     account.router,
     set_up.router,

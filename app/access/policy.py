@@ -53,6 +53,7 @@ class Action(StrEnum):
     READ_AGENCY_REPORT = "read_agency_report"
     READ_METRICS = "read_metrics"
     READ_LOG = "read_log"
+    SEARCH_LOG = "search_log"
     READ_CHECKPOINT = "read_checkpoint"
     READ_KEYS = "read_keys"
     MANAGE_KEYS = "manage_keys"
@@ -87,6 +88,7 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_REPORTS: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.READ_AGENCY_REPORT: _OVERSEERS,
     Action.READ_LOG: {Role.AUDITOR: Relation.ALL},
+    Action.SEARCH_LOG: {Role.AUDITOR: Relation.ALL},
     Action.READ_CHECKPOINT: {Role.AUDITOR: Relation.ALL, Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_METRICS: {Role.ADMINISTRATOR: Relation.ALL, Role.NATIONAL: Relation.ALL},
     Action.READ_KEYS: {Role.ADMINISTRATOR: Relation.ALL},

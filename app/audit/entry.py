@@ -79,10 +79,18 @@ def _exact(text: str) -> Any:
 
 def encoded(columns: Iterable[Any], sequence: int) -> bytes:
     """The canonical JSON of such an entry."""
+    return _written(document(columns, sequence))
+
+
+def _written(entry: dict[str, Any]) -> bytes:
     # All of it is text and small integers by now: in ASCII, sorted JSON is the canonical form already.
-    entry = document(columns, sequence)
     written = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
     return written if written.isascii() else canonical(entry)
+
+
+def canonical_hash(entry: dict[str, Any]) -> bytes:
+    """The leaf hash of an entry that `document` made."""
+    return leaf_hash(_written(entry))
 
 
 def hashed(columns: Iterable[Any], sequence: int) -> bytes:

@@ -6,13 +6,13 @@ path to the checkpoint's root in base64. Whoever holds such a file needs nothing
 """
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from app.audit import prove
 from app.audit.checkpoints import Signed
@@ -32,6 +32,12 @@ _ENTRIES = text(f"""
        AND (CAST(:since AS timestamptz) IS NULL OR audit_event.at >= :since)
        AND (CAST(:until AS timestamptz) IS NULL OR audit_event.at < :until)
      ORDER BY audit_entry.sequence
+""")  # noqa: S608
+
+_ONE = text(f"""
+    SELECT audit_entry.sequence, audit_entry.leaf, {COLUMNS}
+      FROM audit_entry LEFT JOIN audit_event ON audit_event.id = audit_entry.event_id
+     WHERE audit_entry.sequence = :sequence
 """)  # noqa: S608
 
 
@@ -62,21 +68,28 @@ async def lines(
     connection: Connection, proving: Connection, filters: Filters, signed: Signed, key: VerifierKey
 ) -> AsyncIterator[bytes]:
     """The export of what a checkpoint covers; `proving` is a second connection, which reads hashes meanwhile."""
-    head = {
-        "log": key.name,
-        "key": str(key),
-        "kind": filters.kind,
-        "size": signed.size,
-        "checkpoint": signed.note,
-    }
-    yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
+    yield _head(filters.kind, signed, key)
     parameters = {"size": signed.size, "party": filters.party, "since": filters.since, "until": filters.until}
     result = await connection.stream(_ENTRIES, parameters, execution_options={"yield_per": _CHUNK})
     async for row in result:
-        entry = b"null" if row.id is None else encoded(row[2:], row.sequence)
-        proof = b""
-        if filters.kind == SELECTION:
-            path = await prove.inclusion(proving, row.sequence, signed.size)
-            proof = b',"proof":' + orjson.dumps([b64encode(step).decode() for step in path])
-        # The entry stands in it as it was hashed: a reader without RFC 8785 can cut it out and hash that.
-        yield b'{"entry":%b,"leaf":"%b"%b,"sequence":%d}\n' % (entry, row.leaf.hex().encode(), proof, row.sequence)
+        proving_it = filters.kind == SELECTION
+        yield _line(row, await prove.inclusion(proving, row.sequence, signed.size) if proving_it else None)
+
+
+async def one(connection: Connection, sequence: int, signed: Signed, key: VerifierKey) -> bytes:
+    """A selection of one entry, which a checkpoint covers. Raises `KeyError` where stored hashes are missing."""
+    row = (await connection.execute(_ONE, {"sequence": sequence})).one()
+    path = await prove.inclusion(connection, sequence, signed.size)
+    return _head(SELECTION, signed, key) + _line(row, path)
+
+
+def _head(kind: str, signed: Signed, key: VerifierKey) -> bytes:
+    head = {"log": key.name, "key": str(key), "kind": kind, "size": signed.size, "checkpoint": signed.note}
+    return orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _line(row: Row[Any], path: Sequence[bytes] | None) -> bytes:
+    entry = b"null" if row.id is None else encoded(row[2:], row.sequence)
+    proof = b"" if path is None else b',"proof":' + orjson.dumps([b64encode(step).decode() for step in path])
+    # The entry stands in it as it was hashed: a reader without RFC 8785 can cut it out and hash that.
+    return b'{"entry":%b,"leaf":"%b"%b,"sequence":%d}\n' % (entry, row.leaf.hex().encode(), proof, row.sequence)

@@ -117,6 +117,8 @@ class AuditCheckpoint(Base):
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     note: Mapped[str] = mapped_column(Text)
 
+    __table_args__ = (Index("ix_audit_checkpoint_at", "at"),)
+
 
 class AuditWitness(Base):
     """What a witness has countersigned: the checkpoint's size and the witness's lines; and since when it fails."""

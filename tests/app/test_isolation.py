@@ -163,7 +163,7 @@ class Matrix:
 
     async def _asked(self, operation: Operation, ask: Ask, caller: Caller, target: Target) -> httpx.Response:
         method, path = operation
-        path = path.replace("{agency}", ADDRESSED).replace("{code}", ADDRESSED)
+        path = path.replace("{agency}", ADDRESSED).replace("{code}", ADDRESSED).replace("{sequence}", "0")
         path = path.replace("{id}", getattr(target, ask.id) if ask.id else "") + (f"?{ask.query}" if ask.query else "")
         client = caller.browser if ask.page else caller.client
         if operation[1].endswith("/live"):

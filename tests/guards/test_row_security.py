@@ -70,6 +70,7 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.AGENCY: "id IN (SELECT referral_id FROM dispatch WHERE agency = :party AND queued_at IS NOT NULL)",
         Role.COORDINATOR: "region = :party",
         Role.NATIONAL: "true",
+        Role.AUDITOR: "true",
     },
     "dispatch": {
         Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
