@@ -6,7 +6,7 @@ Safe while the program before still runs: new tables, wider policies, indexes ma
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.wall import ALL, Grants, Policies, grant, of_referral, of_region, ours, protect
+from migrations.wall import ALL, Grants, Policies, grant, of_referral, of_region, of_regions, ours, protect
 
 revision: str = "0016"
 down_revision: str | None = "0015"
@@ -42,11 +42,11 @@ NEW: Policies = {
 }
 
 WIDER: Policies = {
-    "referral": {"coordinator": ours("region")},
-    "dispatch": {"coordinator": ours("coalesce(region, '')")},
-    "alert": {"coordinator": ours("region")},
-    "queue_count": {"coordinator": ours("region")},
-    "duplicate": {"coordinator": f"{ours('earlier_region')} OR {ours('later_region')}"},
+    "referral": {"coordinator": of_regions()},
+    "dispatch": {"coordinator": of_regions("coalesce(region, '')")},
+    "alert": {"coordinator": of_regions()},
+    "queue_count": {"coordinator": of_regions()},
+    "duplicate": {"coordinator": f"{of_regions('earlier_region')} OR {of_regions('later_region')}"},
     "subject_index": {"coordinator": of_referral("subject_index"), "national": ALL},
     "data_key": {"coordinator": f"{of_referral('data_key')} OR {_NOTE_KEY}"},
     # What is done under a cover is its doer's: it neither logs nor repeats in the covered region's name.

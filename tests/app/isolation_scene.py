@@ -100,7 +100,9 @@ class Target:
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()), str(uuid4()))
+    return Target(
+        str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()), str(uuid4()), str(uuid4())
+    )
 
 
 @dataclass(frozen=True, slots=True)
