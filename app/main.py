@@ -25,10 +25,13 @@ from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
 from app.db import AS_GATEWAY, Database, is_away
+from app.inbox import own_policy as policy_door
 from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
+from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits, policy_pages
+from app.inbox.web_inbox.news import News
 from app.intake import batches, messages, outcome, product, submit, track
 from app.intake import duplicates as own_duplicates
 from app.intake.coalescer import Coalescer
@@ -53,10 +56,12 @@ from app.status import (
     queue_pages,
     queues,
     referral_page,
+    report_pages,
     retention,
     search_page,
 )
 from app.status import pages as status_pages
+from app.status import reports as reports_door
 from app.status.live import Live
 from app.wake import Nobody, Wake
 from app.web.express import Lanes
@@ -113,6 +118,7 @@ DOORS = (
     actions.router,
     duplicates.router,
     retention.router,
+    reports_door.router,
     messages.router,
     batches.router,
     status_pages.router,
@@ -125,6 +131,14 @@ DOORS = (
     export.router,
     handover_pages.router,
     cover_pages.router,
+    list_page.router,
+    no_hits.router,
+    item_page.router,
+    answer_pages.router,
+    hand_over.router,
+    policy_pages.router,
+    policy_door.router,
+    report_pages.router,
     sign_in.router,
     account.router,
     set_up.router,
@@ -219,6 +233,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping, app.state.gate.covers)
     app.state.versions = Versions()
     app.state.waits = Waits(database, app.state.versions, app.state.stopping, configuration.database_pool)
+    app.state.inbox_news = News(database, app.state.versions, app.state.stopping)
 
 
 @contextlib.asynccontextmanager

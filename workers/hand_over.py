@@ -141,6 +141,7 @@ def _answer(item: HandOver, response: SubmittedResponse, keys: Keys) -> Answer:
         content=orjson.dumps(content),
         sameness=sameness(keys, content),
         attempt=item.attempt,
+        decline_reason=response.decline_reason,
     )
 
 

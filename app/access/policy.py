@@ -20,7 +20,7 @@ class Role(StrEnum):
 class Relation(StrEnum):
     """Which rows an action reaches; all others answer 404, as what does not exist."""
 
-    OWN = "own"  # the caller's party submitted the referral
+    OWN = "own"  # the caller's party submitted the referral, or the policy is its own
     ADDRESSED = "addressed"  # the dispatch went to the caller's party
     REGION = "region"  # the originator belongs to the caller's region
     ALL = "all"
@@ -49,6 +49,8 @@ class Action(StrEnum):
     READ_RETENTION = "read_retention"
     READ_QUEUES = "read_queues"
     SEE_STATUS_PAGE = "see_status_page"
+    READ_REPORTS = "read_reports"
+    READ_AGENCY_REPORT = "read_agency_report"
     READ_METRICS = "read_metrics"
     READ_LOG = "read_log"
     READ_CHECKPOINT = "read_checkpoint"
@@ -56,6 +58,8 @@ class Action(StrEnum):
     MANAGE_KEYS = "manage_keys"
     READ_USERS = "read_users"
     MANAGE_USERS = "manage_users"
+    READ_POLICY = "read_policy"
+    MANAGE_POLICY = "manage_policy"
     SEE_ACCOUNT = "see_account"
     CHANGE_ACCOUNT = "change_account"
 
@@ -80,6 +84,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_RETENTION: _OVERSEERS,
     Action.READ_QUEUES: _OVERSEERS,
     Action.SEE_STATUS_PAGE: _OVERSEERS,
+    Action.READ_REPORTS: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
+    Action.READ_AGENCY_REPORT: _OVERSEERS,
     Action.READ_LOG: {Role.AUDITOR: Relation.ALL},
     Action.READ_CHECKPOINT: {Role.AUDITOR: Relation.ALL, Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_METRICS: {Role.ADMINISTRATOR: Relation.ALL, Role.NATIONAL: Relation.ALL},
@@ -87,9 +93,15 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.MANAGE_KEYS: {Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_USERS: {Role.ADMINISTRATOR: Relation.ALL},
     Action.MANAGE_USERS: {Role.ADMINISTRATOR: Relation.ALL},
+    Action.READ_POLICY: {Role.AGENCY: Relation.OWN},
+    Action.MANAGE_POLICY: {Role.AGENCY: Relation.OWN},
     Action.SEE_ACCOUNT: _EVERYBODY,
     Action.CHANGE_ACCOUNT: _EVERYBODY,
 }
+
+
+FOR_MANAGERS = frozenset({Action.MANAGE_POLICY})
+"""What a person needs to be their party's manager for, beside the role."""
 
 
 def relation(role: Role, action: Action) -> Relation | None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, text
 
+from app import clock
 from app.audit.record import Actor
 from app.db import AS_WORKER, Connection, Database, is_away
 from app.logs import logger
@@ -21,6 +22,7 @@ from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
 from app.referrals import duplicates, fan_out_tries, lifecycle
 from app.referrals.codes import priority_of
+from app.referrals.deadlines import london_day
 from app.referrals.fan_out_tries import MOST_TRIES, Try
 from app.referrals.lifecycle import NewDispatch, Terms
 from app.referrals.schedule import next_check, span, steps
@@ -191,7 +193,7 @@ async def _open(connection: Connection, means: _Means, referrals: Sequence[_Refe
 
 
 def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
-    facts = Facts(referral.originator, referral.crime_types, referral.addressees)
+    facts = Facts(referral.originator, referral.crime_types, referral.addressees, london_day(clock.now()))
     priority = Priority(priority_of(referral.priority))
     return [
         NewDispatch(referral.id, choice.agency, _terms(choice, referral.created_at, priority, means))

@@ -107,7 +107,8 @@ class Dispatch(Base):
     something of it (a chase, an alert, overdue, expiry); it stands in `query`, since `queried_at`. Until the claim ends
     the item belongs to the consumer that holds `claim_id`. `due_delivery_at` is when an adapter takes it
     next (null: no adapter has anything to do); `attempt` fences: a result is recorded only for the attempt that is
-    current; `failures` counts failed hand-overs. `ended_because` is our own word for it, `sealed_reason` a person's.
+    current; `failures` counts failed hand-overs. `ended_because` is our own word for it, `sealed_reason` a person's;
+    `decline_reason` is the agency's code (null where it declined before codes were kept).
     """
 
     __tablename__ = "dispatch"
@@ -148,6 +149,7 @@ class Dispatch(Base):
     last_failure: Mapped[str | None] = mapped_column(Text)
     ended_because: Mapped[str | None] = mapped_column(Text)
     sealed_reason: Mapped[bytes | None]
+    decline_reason: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint(_one_of("state", DispatchState), name="state"),

@@ -15,10 +15,11 @@ from app.parties.directory import Directory, PartyRecord
 from app.referrals import lifecycle
 from app.referrals.alerts import settle_alerts
 from app.referrals.codes import priority_of
+from app.referrals.deadlines import london_day
 from app.referrals.lifecycle import NewDispatch, Restart, Terms
 from app.referrals.schedule import next_check, span, steps
 from app.referrals.states import FINAL, OPEN, DispatchState, ReferralState
-from app.routing.matrix import Facts, Matrix, decide, propose_gateway
+from app.routing.matrix import Facts, Matrix, decide, noted, propose_gateway
 
 ADDED, REDELIVERED = "added", "redelivered"
 """The rules of dispatches that a co-ordinator made."""
@@ -120,7 +121,7 @@ def _new(
     terms = Terms(
         rule=why[0],
         release=reference.matrix.release,
-        reason=why[1],
+        reason=noted(why[1], party, london_day(referral.now)),
         gateway=propose_gateway(reference.directory[referral.originator], party, reference.matrix.gateways),
         due_at=time.due_at,
         expires_at=time.expires_at,

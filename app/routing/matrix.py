@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 from app.parties.records import Directory, PartyRecord
@@ -43,11 +44,15 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the decision needs of a referral. No addressees (None or empty): the matrix chooses."""
+    """What the decision needs of a referral. No addressees (None or empty): the matrix chooses.
+
+    `on` is the day on which it is decided, for who is away then.
+    """
 
     originator: str
     crime_types: Sequence[str]
     addressees: Sequence[str] | None = None
+    on: date | None = None
 
 
 class Choice(NamedTuple):
@@ -80,8 +85,15 @@ def decide(facts: Facts, matrix: Matrix, parties: Directory) -> list[Choice]:
             continue
         recipient = parties[agency]
         gateway = _gateway_to(recipient, gateways)
-        choices.append(Choice(agency, rule, matrix.release, reason, gateway, recipient.policy.needs_release))
+        why = noted(reason, recipient, facts.on)
+        choices.append(Choice(agency, rule, matrix.release, why, gateway, recipient.policy.needs_release))
     return choices
+
+
+def noted(reason: str, recipient: PartyRecord, on: date | None) -> str:
+    """The reason, and until when the recipient is away, where it has said so. It is asked all the same."""
+    until = recipient.policy.away_until(on) if on is not None else None
+    return reason if until is None else f"{reason}; out of office until {until:%-d %B %Y}"
 
 
 def propose_gateway(sender: PartyRecord, recipient: PartyRecord, gateways: Iterable[Gateway]) -> str | None:

@@ -86,7 +86,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one held, a key, a cover of its region, a duplicate, a batch."""
+    """A referral and its originator, its dispatch, one held, a key, a cover of its region, a duplicate, a batch."""
 
     referral: str
     reference: str
@@ -96,13 +96,13 @@ class Target:
     cover: str
     duplicate: str
     batch: str
+    originator: str = ""
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(
-        str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()), str(uuid4()), str(uuid4())
-    )
+    made, item, held, cover, pair, batch = (str(uuid4()) for _ in range(6))
+    return Target(made, "GAIN-0000-000000", item, held, "0" * 12, cover, pair, batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,7 @@ class Ask:
     """How a route is asked. `id` names the target's field in the path; `prepared` what is done to the target before.
 
     `shows`: what a list shows of a target, of which one that is not to be seen must hold nothing. `each`: a batch,
-    answered per item. `lines`: a file of
-    NDJSON. `counts`: figures, in which another's rows must not be counted.
+    answered per item. `lines`: a file of NDJSON. `counts`: figures, in which another's rows must not be counted.
     """
 
     id: str = ""
@@ -197,6 +196,28 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/search"): Ask(page=True, form=_searched, shows="reference"),
     **{("GET", path): asked for path, (asked, _) in _DEEDS.items()},
     **{("POST", path): done for path, (_, done) in _DEEDS.items()},
+    ("GET", "/my-inbox"): Ask(page=True, shows="reference"),
+    ("GET", "/my-inbox/live"): Ask(page=True, query="since=2026-01-01T00:00:00Z"),
+    ("GET", "/my-inbox/no-hits"): Ask(page=True, shows="reference", status=422),
+    ("POST", "/my-inbox/no-hits"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-inbox/no-hits/results"): Ask(page=True),
+    ("GET", "/my-inbox/{id}"): Ask("dispatch", page=True),
+    ("POST", "/my-inbox/{id}/acknowledgement"): Ask("dispatch", page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-inbox/{id}/answer"): Ask("dispatch", page=True, query="outcome=hit"),
+    ("POST", "/my-inbox/{id}/answer"): Ask("dispatch", page=True, form=lambda _: {"outcome": "no_hit"}, status=303),
+    ("GET", "/my-inbox/{id}/answer/check"): Ask("dispatch", page=True, status=303),  # no draft: to the form
+    ("POST", "/my-inbox/{id}/answer/check"): Ask("dispatch", page=True, form=lambda _: {"version": "1"}, status=303),
+    ("POST", "/my-inbox/{id}/colleague"): Ask("dispatch", page=True, form=lambda _: {"colleague": ""}, status=303),
+    ("GET", "/my-policy"): Ask(page=True),
+    ("GET", "/my-policy/change"): Ask(page=True),
+    ("POST", "/my-policy/change"): Ask(page=True, form=lambda _: {"accepts": "all", "working_days": "1"}, status=303),
+    **{
+        ("GET", f"/reports{path}"): Ask(page=True)
+        for path in (
+            "",
+            *(f"/{report}{form}" for report in ("agencies", "outcomes", "referrals") for form in ("", ".csv")),
+        )
+    },
     # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
     ("GET", "/account"): Ask(page=True),
     ("GET", "/account/confirm"): Ask(page=True),
@@ -258,6 +279,8 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/keys/{id}"): Ask("key"),
     ("POST", "/v1/keys/{id}/revocation"): Ask("key"),
     ("POST", "/v1/keys/{id}/rotation"): Ask("key"),
+    ("GET", "/v1/policy"): Ask(),
+    ("PUT", "/v1/policy"): Ask(body=lambda _: {"working_days": [1, 2]}),
     ("GET", "/v1/queues"): Ask(counts=True),
     ("GET", "/v1/referral-batches"): Ask(shows="batch"),
     ("POST", "/v1/referral-batches"): Ask(lines=lambda: json.dumps(referral()).encode()),
@@ -284,6 +307,9 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
     ("GET", "/v1/referrals/{id}/retention"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/responses"): Ask("referral"),
+    ("GET", "/v1/reports/agencies"): Ask(),
+    ("GET", "/v1/reports/outcomes"): Ask(),
+    ("GET", "/v1/reports/referrals"): Ask(shows="originator"),
 }
 """Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
 
@@ -321,7 +347,9 @@ class Scene:
         for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
             made = await self._made(party)
             pair = await self._pair(str(made[0]["id"]), str(made[1]["id"]))
-            self._all[is_north] = [replace(await self._target(row, addressed), duplicate=pair) for row in made]
+            self._all[is_north] = [
+                replace(await self._target(row, addressed), duplicate=pair, originator=party) for row in made
+            ]
             self._spare[is_north] = list(self._all[is_north])
 
     async def close(self) -> None:

@@ -28,6 +28,7 @@ from workers.counting import Counting
 from workers.dating import Dating
 from workers.process import PUMP_SECONDS
 from workers.pump import Pump
+from workers.reporting import Reporting
 from workers.tasks.seal import Sealing
 from workers.wake import wake_of
 
@@ -60,6 +61,7 @@ class Scheduler:
         self._ticks = 0
         self._timekeeper = Timekeeper()
         self._counting = Counting(self._database)
+        self._reporting = Reporting(self._database)
         self._dating = Dating(self._database)
         self._sealing = Sealing(configuration, self._database)
 
@@ -136,6 +138,7 @@ class Scheduler:
         self._ticks += 1
         await self._keep_time()
         await self._counting.tick()
+        await self._reporting.tick()
         await self._sweep_batches()
         self._dating.tick()
         async with self._database.transaction(AS_WORKER) as connection:
@@ -177,6 +180,7 @@ class Scheduler:
             self._working.cancel()
             await asyncio.wait([self._working])
         await self._counting.close()
+        await self._reporting.close()
         await self._dating.close()
         await self._sealing.finish()
         await self._channels.close()

@@ -13,6 +13,7 @@ from app.crypto.sealing import Place
 from app.crypto.vault import Opener, data_keys
 from app.db import Connection
 from app.referrals.alerts import raise_alerts, settle_alerts
+from app.referrals.codes import DeclineReason
 from app.referrals.lifecycle.claim import claim_holds
 from app.referrals.lifecycle.notify import inboxes_changed
 from app.referrals.states import FINAL, STATE_OF, AlertKind, DispatchState, Outcome
@@ -35,7 +36,7 @@ class Answer(NamedTuple):
     """One answer or question of the actor's party to one dispatch.
 
     `content` is the validated document in JSON, not yet sealed; `attempt` is the hand-over an adapter answers, None
-    over HTTP; `claim_id` is the claim it is given under, if any.
+    over HTTP; `claim_id` is the claim it is given under, if any; `decline_reason` is kept beside the content, to count.
     """
 
     dispatch_id: UUID
@@ -45,6 +46,7 @@ class Answer(NamedTuple):
     sameness: bytes
     attempt: int | None = None
     claim_id: UUID | None = None
+    decline_reason: DeclineReason | None = None
 
 
 class Recorded(NamedTuple):
@@ -82,8 +84,9 @@ _STORE = text("""
             CAST(:ids AS uuid[]), CAST(:dispatches AS uuid[]), CAST(:referrals AS uuid[]),
             string_to_array(:agencies, ','), string_to_array(:outcomes, ','), CAST(:contents AS bytea[]),
             CAST(:samenesses AS bytea[]), string_to_array(:verdicts, ','), string_to_array(:states, ',', ''),
-            CAST(:actors AS text[]), CAST(:requests AS text[]))
-        AS given (id, dispatch_id, referral_id, agency, outcome, content, sameness, verdict, state, actor, request_id)
+            string_to_array(:reasons, ',', ''), CAST(:actors AS text[]), CAST(:requests AS text[]))
+        AS given (id, dispatch_id, referral_id, agency, outcome, content, sameness, verdict, state, reason, actor,
+                  request_id)
     ), stored AS (
         INSERT INTO response (id, dispatch_id, referral_id, agency, outcome, content, sameness, flag, recorded_by,
                               sealed)
@@ -100,7 +103,7 @@ _STORE = text("""
         UPDATE dispatch
            SET state = given.state, due_delivery_at = NULL, next_check_at = NULL,
                queried_at = CASE WHEN given.state = 'query' THEN coalesce(dispatch.queried_at, now()) END,
-               outcome = CASE WHEN given.state <> 'query' THEN given.outcome END,
+               outcome = CASE WHEN given.state <> 'query' THEN given.outcome END, decline_reason = given.reason,
                answered_at = CASE WHEN given.state <> 'query' THEN now() END,
                closed_at = CASE WHEN given.state <> 'query' THEN now() END
           FROM given WHERE dispatch.id = given.dispatch_id AND given.state IS NOT NULL
@@ -198,6 +201,7 @@ async def _store(
             "samenesses": [answer.sameness for answer in answers],
             "verdicts": ",".join([verdict for _, _, verdict in stored]),
             "states": ",".join([moves.get(response_id, "") for response_id, _, _ in stored]),
+            "reasons": ",".join([answer.decline_reason or "" for answer in answers]),
             "actors": [answer.actor.name for answer in answers],
             "requests": [answer.actor.request_id for answer in answers],
         },
