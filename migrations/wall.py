@@ -30,15 +30,6 @@ def of_region(column: str = "region") -> str:
     return f"{column} = (SELECT (acting_for())[1])"
 
 
-def of_regions(column: str = "region") -> str:
-    """The row is of a region that the transaction acts for: a co-ordinator's own, or one that it covers.
-
-    In a form that no index serves. What asks for rows by region names one, and it is that which finds them in order: a
-    comparison with all regions would take its place, and whatever is due would be sorted to find what is due first.
-    """
-    return f"array_position((SELECT acting_for()), {column}) IS NOT NULL"
-
-
 def of_referral(table: str) -> str:
     """The role sees the row's referral: that has a policy of its own."""
     return f"EXISTS (SELECT FROM referral WHERE referral.id = {table}.referral_id)"

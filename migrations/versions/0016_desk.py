@@ -6,7 +6,7 @@ Safe while the program before still runs: new tables, wider policies, indexes ma
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.wall import ALL, Grants, Policies, grant, of_referral, of_region, of_regions, ours, protect
+from migrations.wall import ALL, Grants, Policies, grant, of_referral, of_region, ours, protect
 
 revision: str = "0016"
 down_revision: str | None = "0015"
@@ -42,11 +42,12 @@ NEW: Policies = {
 }
 
 WIDER: Policies = {
-    "referral": {"coordinator": of_regions()},
-    "dispatch": {"coordinator": of_regions("coalesce(region, '')")},
-    "alert": {"coordinator": of_regions()},
-    "queue_count": {"coordinator": of_regions()},
-    "duplicate": {"coordinator": f"{of_regions('earlier_region')} OR {of_regions('later_region')}"},
+    # Beside the co-ordinator's own, which it inherits: any of the regions that it acts for.
+    "referral": {"covering": ours("region")},
+    "dispatch": {"covering": ours("coalesce(region, '')")},
+    "alert": {"covering": ours("region")},
+    "queue_count": {"covering": ours("region")},
+    "duplicate": {"covering": f"{ours('earlier_region')} OR {ours('later_region')}"},
     "subject_index": {"coordinator": of_referral("subject_index"), "national": ALL},
     "data_key": {"coordinator": f"{of_referral('data_key')} OR {_NOTE_KEY}"},
     # What is done under a cover is its doer's: it neither logs nor repeats in the covered region's name.

@@ -7,7 +7,7 @@ was there before is counted by the scheduler's first comparison, so that nobody 
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.wall import ALL, Grants, Policies, grant, of_regions, ours, protect
+from migrations.wall import ALL, Grants, Policies, grant, of_region, ours, protect
 
 # ruff: noqa: S608  the statements are made of constants of this file
 
@@ -86,11 +86,17 @@ GRANTS: Grants = {
 }
 # How an agency answers is no force's to see: not even a force that is an agency too.
 _OWN = f"report <> 'agencies' AND {ours('party')}"
-_OF_MONTHS = {"originator": _OWN, "coordinator": of_regions(), "national": ALL, "worker": ALL}
+_OF_MONTHS = {
+    "originator": _OWN,
+    "coordinator": of_region(),
+    "covering": ours("region"),
+    "national": ALL,
+    "worker": ALL,
+}
 POLICIES: Policies = {
     "report_change": _OF_MONTHS,
     "report_month": _OF_MONTHS,
-    "report_hour": {"coordinator": of_regions(), "national": ALL, "worker": ALL},
+    "report_hour": {"coordinator": of_region(), "covering": ours("region"), "national": ALL, "worker": ALL},
     "referral_outcome": {"worker": ALL},
 }
 
