@@ -41,7 +41,7 @@ class Principal:
     @property
     def behalf(self) -> Behalf:
         """The principal as the database knows it."""
-        return behalf_of(self.role, self.parties)
+        return Behalf(f"{ACTING}covering", self.parties) if self.covers else behalf_of(self.role, [self.party])
 
     def relation(self, action: Action) -> Relation:
         """The relation that `action` demands of a row. Raises `Problem` (403) where the role may not do it."""

@@ -33,13 +33,16 @@ class Login(NamedTuple):
     variable: str
 
 
-GATEWAY = Login("gain_gateway", (*(role.value for role in Role), "gateway"), "GAIN_GATEWAY_PASSWORD_FILE")
+GATEWAY = Login("gain_gateway", (*(role.value for role in Role), "covering", "gateway"), "GAIN_GATEWAY_PASSWORD_FILE")
 WORKER = Login("gain_worker", ("worker",), "GAIN_WORKER_PASSWORD_FILE")
 AUDITOR = Login("gain_auditor", ("auditor",), "GAIN_AUDITOR_PASSWORD_FILE")
 LOGINS = (GATEWAY, WORKER, AUDITOR)
 
 ACTED = tuple(sorted({ACTING + name for login in LOGINS for name in login.acts_as}))
 """Every role that a transaction may take on."""
+
+COVERING, COORDINATOR = f"{ACTING}covering", f"{ACTING}{Role.COORDINATOR}"
+"""A co-ordinator who covers another region may do what any may, and sees more rows: the one role inherits the other."""
 
 _ITERATIONS = 4096
 _ALREADY = {"42710", "23505"}  # another migration made it at this moment
@@ -49,6 +52,10 @@ _ROLES = text("SELECT rolname FROM pg_roles WHERE rolname = ANY(CAST(:names AS t
 _MEMBERS = text("""
     SELECT CAST(roleid AS regrole)::text AS role, CAST(member AS regrole)::text AS member
       FROM pg_auth_members WHERE set_option
+""")
+_INHERITS = text("""
+    SELECT EXISTS (SELECT FROM pg_auth_members WHERE inherit_option AND CAST(roleid AS regrole)::text = :role
+                      AND CAST(member AS regrole)::text = :member)
 """)
 _SELF = text("""
     SELECT rolname FROM pg_roles WHERE rolname = current_user AND NOT rolsuper
@@ -79,6 +86,7 @@ async def missing(connection: AsyncConnection) -> list[str]:
     wanted = [(ACTING + name, login.name) for login in LOGINS for name in login.acts_as]
     # An owner who is no superuser runs commands that act as these too.
     wanted += [(role, owner) for owner in await connection.scalars(_SELF) for role in ACTED]
+    inherits = await connection.scalar(_INHERITS, {"role": COORDINATOR, "member": COVERING})
     return [
         *(f"CREATE ROLE {name} NOLOGIN NOINHERIT" for name in ACTED if name not in there),
         *(f"CREATE ROLE {name} LOGIN NOINHERIT" for name in logins if name not in there),
@@ -87,6 +95,7 @@ async def missing(connection: AsyncConnection) -> list[str]:
             for role, member in wanted
             if (role, member) not in members
         ),
+        *([] if inherits else [f"GRANT {COORDINATOR} TO {COVERING} WITH INHERIT TRUE, SET FALSE"]),
     ]
 
 

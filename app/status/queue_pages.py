@@ -17,9 +17,12 @@ from app.audit.record import Event, Operation, record
 from app.db import Connection
 from app.errors import NOT_FOUND, Problem
 from app.referrals.heartbeat import silent_seconds
+from app.reporting.figures import Answers
 from app.reporting.needs import SHOWN, Group, needs
 from app.reporting.queues import observed
 from app.reporting.quotas import notices_left
+from app.reporting.reports import figures, hourly
+from app.reporting.spark import Spark, spark
 from app.reporting.stuck import Stuck, Why, order, stuck
 from app.reporting.trouble import trouble
 from app.status.home_filters import Filters, HomeFilters
@@ -28,7 +31,7 @@ from app.status.parts import system_words
 from app.web import pages
 from app.web.database import Transaction
 from app.web.health import Readiness
-from app.web.words import LONDON, age, ago
+from app.web.words import LONDON, age, ago, counted, length
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -115,9 +118,13 @@ async def _lines(connection: Connection, filters: Filters) -> tuple[datetime, li
     now: datetime = await connection.scalar(func.now())
     region = filters.board_region
     failing, left = await trouble(connection, region), await notices_left(connection)
+    given, hours = await figures(connection, region), await hourly(connection, region)
     found = [(queue, stuck(queue, failing, now)) for queue in await observed(connection, region)]
     ranked = sorted(found, key=lambda one: _rank(one[1], one[0]["agency"]))
-    return now, [_line(queue, why, left.get(queue["agency"]), now) for queue, why in ranked]
+    lines = [_line(queue, why, left.get(queue["agency"]), now) for queue, why in ranked]
+    for line in lines:
+        line |= _answers(given.get(line["agency"]), hours.get(line["agency"]))
+    return now, lines
 
 
 def _rank(found: Stuck | None, agency: str) -> tuple[int, float, str]:
@@ -139,6 +146,18 @@ def _line(queue: Mapping[str, Any], found: Stuck | None, left: tuple[int, int] |
         "age": queue["oldest"] and age(queue["oldest"], now),
         "seen": queue["last_seen_at"] and ago(queue["last_seen_at"], now),
         "quota": "No limit" if left is None else f"{left[0]:,} of {left[1]:,} left today",
+    }
+
+
+def _answers(given: Answers | None, hours: list[int] | None) -> dict[str, Any]:
+    """What a body's answers were like lately, and how many it gave in each of the last 24 hours."""
+    drawn: Spark = spark(hours or [])
+    median, rate = (given.median_seconds, given.hit_rate) if given else (None, None)
+    return {
+        "median": length(median) if median is not None else None,
+        "hit_rate": f"{rate:.0%}" if rate is not None else None,
+        "spark": drawn,
+        "spark_words": f"{counted(drawn.total, 'answer')} in 24 hours, at most {drawn.most} in one",
     }
 
 

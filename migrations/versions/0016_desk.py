@@ -42,11 +42,12 @@ NEW: Policies = {
 }
 
 WIDER: Policies = {
-    "referral": {"coordinator": ours("region")},
-    "dispatch": {"coordinator": ours("coalesce(region, '')")},
-    "alert": {"coordinator": ours("region")},
-    "queue_count": {"coordinator": ours("region")},
-    "duplicate": {"coordinator": f"{ours('earlier_region')} OR {ours('later_region')}"},
+    # Beside the co-ordinator's own, which it inherits: any of the regions that it acts for.
+    "referral": {"covering": ours("region")},
+    "dispatch": {"covering": ours("coalesce(region, '')")},
+    "alert": {"covering": ours("region")},
+    "queue_count": {"covering": ours("region")},
+    "duplicate": {"covering": f"{ours('earlier_region')} OR {ours('later_region')}"},
     "subject_index": {"coordinator": of_referral("subject_index"), "national": ALL},
     "data_key": {"coordinator": f"{of_referral('data_key')} OR {_NOTE_KEY}"},
     # What is done under a cover is its doer's: it neither logs nor repeats in the covered region's name.

@@ -86,11 +86,17 @@ GRANTS: Grants = {
 }
 # How an agency answers is no force's to see: not even a force that is an agency too.
 _OWN = f"report <> 'agencies' AND {ours('party')}"
-_OF_MONTHS = {"originator": _OWN, "coordinator": of_region(), "national": ALL, "worker": ALL}
+_OF_MONTHS = {
+    "originator": _OWN,
+    "coordinator": of_region(),
+    "covering": ours("region"),
+    "national": ALL,
+    "worker": ALL,
+}
 POLICIES: Policies = {
     "report_change": _OF_MONTHS,
     "report_month": _OF_MONTHS,
-    "report_hour": {"coordinator": of_region(), "national": ALL, "worker": ALL},
+    "report_hour": {"coordinator": of_region(), "covering": ours("region"), "national": ALL, "worker": ALL},
     "referral_outcome": {"worker": ALL},
 }
 

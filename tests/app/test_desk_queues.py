@@ -12,7 +12,7 @@ from tests.acts import change, inbox, rows
 from tests.app.test_desk_home import late
 from tests.app.test_pages import submitted
 from tests.browser import signed_in
-from tests.conftest import Cast, Workers
+from tests.conftest import HIT, Cast, Workers
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -98,3 +98,15 @@ async def test_one_bodys_page_shows_its_cases(cast: Cast, workers: Workers, data
     assert (await browser.get("/queues/SWP")).status_code == 404
     read = await rows(database, "SELECT detail->>'agency' AS agency FROM audit_event WHERE action = 'queue.read'")
     assert [one["agency"] for one in read] == ["EA", "HMRC"]
+
+
+async def test_answers_of_the_last_hours_stand_beside_the_queue(cast: Cast, workers: Workers) -> None:
+    await submitted(cast, "SWP", addressees=["EA"])
+    await workers.run()
+    agency = await cast.play("EA")
+    [item] = await inbox(agency)
+    assert (await agency.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
+    page = (await (await signed_in(cast, "TARIAN")).get("/queues")).text
+    assert 'aria-label="1 answer in 24 hours, at most 1 in one"' in page
+    assert "100%" in line(page, "EA")
+    assert "1 answer in 24 hours" not in (await (await signed_in(cast, "TITAN")).get("/queues")).text

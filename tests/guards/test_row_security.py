@@ -18,7 +18,7 @@ from app.access.principal import behalf_of
 from app.db import AS_GATEWAY, AS_WORKER, Behalf, Connection, Database, act
 from app.runtime.migrate import migrate, prepare
 from app.runtime.refusal import StartRefused
-from app.runtime.roles import ACTED, LOGINS, WORKER, missing, verifier
+from app.runtime.roles import ACTED, COORDINATOR, COVERING, LOGINS, WORKER, missing, verifier
 from app.runtime.wall import complaints
 from app.schema import metadata
 from app.settings import Settings
@@ -352,7 +352,7 @@ async def test_a_principal_without_a_party_sees_no_row(busy: None, house: Databa
 async def test_who_covers_a_region_reaches_its_rows_beside_its_own_and_writes_in_its_own_name(
     busy: None, house: Database
 ) -> None:
-    covering = behalf_of(Role.COORDINATOR, ["NERSOU", "TARIAN"])
+    covering = Behalf("gain_as_covering", ("NERSOU", "TARIAN"))
     async with house.transaction(covering) as connection:
         found = await connection.scalars(text("SELECT DISTINCT region FROM dispatch"))
         assert list(found) == ["TARIAN"]
@@ -512,7 +512,9 @@ async def test_who_may_touch_a_walled_table_has_a_policy_of_its_own(database: Da
     )
     policies = {(row["tablename"], role) for row in found for role in row["roles"]}
     granted = {(table, role) for table, role, _ in await _granted(database) if table in WALLED and role in ACTED}
-    assert policies == granted
+    inherited = {(table, role) for table, role in policies if role == COVERING}
+    assert policies - inherited == granted
+    assert {(table, COORDINATOR) for table, _ in inherited} <= granted
 
 
 async def _granted(database: Database) -> list[tuple[str, str, str]]:
