@@ -143,6 +143,20 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/account/confirm/provider"): Ask(page=True, status=303),
     ("POST", "/account/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
     ("POST", "/account/sign-out-everywhere"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals"): Ask(page=True, shows="reference"),
+    ("GET", "/my-referrals/{id}"): Ask("referral", page=True),
+    ("GET", "/my-referrals/{id}/cancel"): Ask("referral", page=True),
+    ("POST", "/my-referrals/{id}/cancel"): Ask("referral", page=True, form=lambda _: {"reason": "Over."}, status=303),
+    ("GET", "/my-referrals/{id}/outcome"): Ask("referral", page=True),
+    ("POST", "/my-referrals/{id}/outcome"): Ask(
+        "referral", page=True, form=lambda _: {"acted_on": "20 11 2026", "arrests": "1"}, status=303
+    ),
+    ("GET", "/my-referrals/{id}/product"): Ask("referral", page=True),
+    ("GET", "/my-referrals/{id}/product.pdf"): Ask("referral", page=True),
+    ("GET", "/my-referrals/{id}/reply"): Ask("referral", page=True),
+    ("POST", "/my-referrals/{id}/reply"): Ask(
+        "referral", page=True, form=lambda _: {"agency": "HMRC", "text": "The second address."}, status=303
+    ),
     # These end the session that the browser has.
     ("GET", "/sign-in"): Ask(),
     ("POST", "/sign-in"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),

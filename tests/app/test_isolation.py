@@ -40,7 +40,7 @@ from workers.tasks.seal import Sealing
 
 Operation = tuple[str, str]
 OPEN = {("GET", path) for path in OPEN_PATHS | {"/static"}} | {("HEAD", "/openapi.json")}
-_SOUTH, _NORTH = 160, 32  # targets: a shared one for each route, and one for each caller that may change it
+_SOUTH, _NORTH = 200, 32  # targets: a shared one for each route, and one for each caller that may change it
 
 
 def _app(configuration: Settings | None = None) -> FastAPI:
