@@ -29,7 +29,7 @@ from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
 from app.intake import duplicates as own_duplicates
-from app.intake import messages, my_deeds, my_referrals, outcome, product, submit, track
+from app.intake import messages, my_deeds, my_drafts, my_referrals, outcome, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
@@ -98,6 +98,7 @@ DOORS = (
     duplicates.router,
     retention.router,
     messages.router,
+    my_drafts.router,
     my_referrals.router,
     my_deeds.router,
     status_pages.router,

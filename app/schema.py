@@ -8,6 +8,7 @@ from app.db import Base
 from app.parties import channels as channels_models
 from app.parties import models as parties_models
 from app.referrals import circuits as circuits_models
+from app.referrals import drafts as drafts_models
 from app.referrals import duplicates as duplicates_models
 from app.referrals import fan_out_tries as fan_out_tries_models
 from app.referrals import heartbeat as heartbeat_models
@@ -28,6 +29,7 @@ __all__ = [
     "circuits_models",
     "counters",
     "crypto_models",
+    "drafts_models",
     "duplicates_models",
     "fan_out_tries_models",
     "heartbeat_models",

@@ -15,9 +15,12 @@ from app.access.forms import HEADER as FORM_TOKEN
 from app.access.forms import token_of_session
 from app.access.keys import Credential
 from app.access.policy import Relation, Role
+from app.access.principal import behalf_of
 from app.access.sessions import open_session, session_id
+from app.audit.record import Actor
 from app.crypto.keys import Keys
 from app.db import Database
+from app.referrals import drafts
 from tests.acts import Document, rows
 from tests.conftest import SECRET, Workers, referral
 
@@ -84,7 +87,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one that is held, a key, a possible duplicate: ids as text."""
+    """A referral, its dispatch (the addressee's item), one held, a key, a possible duplicate, a draft: ids as text."""
 
     referral: str
     reference: str
@@ -92,11 +95,12 @@ class Target:
     held: str
     key: str
     duplicate: str
+    draft: str
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()))
+    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()), str(uuid4()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,17 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/account/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
     ("POST", "/account/sign-out-everywhere"): Ask(page=True, form=lambda _: {}, status=303),
     ("GET", "/my-referrals"): Ask(page=True, shows="reference"),
+    ("GET", "/my-referrals/new"): Ask(page=True, shows="draft"),
+    ("POST", "/my-referrals/new"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals/new/{id}"): Ask("draft", page=True),
+    ("GET", "/my-referrals/new/{id}/check"): Ask("draft", page=True, status=303),
+    ("POST", "/my-referrals/new/{id}/check"): Ask("draft", page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals/new/{id}/discard"): Ask("draft", page=True),
+    ("POST", "/my-referrals/new/{id}/discard"): Ask("draft", page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals/new/{id}/{slug}"): Ask("draft", page=True),
+    ("POST", "/my-referrals/new/{id}/{slug}"): Ask("draft", page=True, form=lambda _: {}, status=303),
     ("GET", "/my-referrals/{id}"): Ask("referral", page=True),
+    ("GET", "/my-referrals/{id}/receipt"): Ask("referral", page=True),
     ("GET", "/my-referrals/{id}/cancel"): Ask("referral", page=True),
     ("POST", "/my-referrals/{id}/cancel"): Ask("referral", page=True, form=lambda _: {"reason": "Over."}, status=303),
     ("GET", "/my-referrals/{id}/outcome"): Ask("referral", page=True),
@@ -293,7 +307,7 @@ class Scene:
         """Everything that a refused request must not have changed: all but when a key was used last."""
         whole = [
             await rows(self._database, f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
-            for table in ("referral", "dispatch", "response", "message", "referral_outcome", "duplicate")
+            for table in ("referral", "dispatch", "response", "message", "referral_outcome", "duplicate", "draft")
         ]
         return [*whole, await rows(self._database, "SELECT id, expires_at, revoked_at FROM api_key ORDER BY id")]
 
@@ -320,7 +334,7 @@ class Scene:
             assert answer.status_code == 201, answer.text
 
     async def _made(self, originator: str) -> list[Document]:
-        query = "SELECT id, reference FROM referral WHERE originator = :originator ORDER BY id"
+        query = "SELECT id, reference, originator FROM referral WHERE originator = :originator ORDER BY id"
         return await rows(self._database, query, originator=originator)
 
     async def _target(self, row: Document, addressed: str) -> Target:
@@ -329,7 +343,19 @@ class Scene:
         async with self._database.transaction() as connection:
             key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
         assert key is not None
-        return Target(str(row["id"]), row["reference"], str(found[addressed]), str(found[_HELD]), key[0], "")
+        return Target(
+            str(row["id"]),
+            row["reference"],
+            str(found[addressed]),
+            str(found[_HELD]),
+            key[0],
+            "",
+            str(await self._draft(row["originator"])),
+        )
+
+    async def _draft(self, party: str) -> UUID:
+        async with self._database.transaction(behalf_of(Role.ORIGINATOR, [party])) as connection:
+            return await drafts.begin(connection, Actor(party, "tests"))
 
     async def _pair(self, earlier: str, later: str) -> str:
         """A possible duplicate of two referrals of one region, as fan-out finds them between regions."""

@@ -75,8 +75,10 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.AGENCY: "dispatch_id IN (SELECT id FROM dispatch WHERE agency = :party)",
     },
     "submission": {Role.ORIGINATOR: "party = :party"},
+    "draft": {Role.ORIGINATOR: "party = :party"},
     "data_key": {
-        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
+        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)"
+        " OR referral_id IN (SELECT id FROM draft WHERE party = :party)",
         Role.AGENCY: "referral_id IN (SELECT referral_id FROM dispatch WHERE agency = :party)",
         Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party)",
         Role.NATIONAL: "true",
@@ -177,6 +179,13 @@ _PEOPLE = """
     SELECT gen_random_uuid(), code, lower(code) || '@x.example', 'X', '{}' FROM party
      WHERE code IN ('SWP', 'HMRC', 'TARIAN', 'GAIN')
 """
+_DRAFTS = """
+    WITH begun AS (
+        INSERT INTO draft (id, party, created_by, updated_by)
+        SELECT gen_random_uuid(), code, 'x', 'x' FROM party WHERE code IN ('SWP', 'MPS') RETURNING id
+    )
+    INSERT INTO data_key (referral_id, ring_key, wrapped) SELECT id, 'x', '' FROM begun
+"""
 _ON_HOLD = """
     INSERT INTO legal_hold (referral_id, party, set_by, sealed_reason) SELECT id, region, 'x', '' FROM referral
 """
@@ -220,7 +229,7 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")
         )
-        for statement in (_DATED, _ON_HOLD, _PEOPLE):
+        for statement in (_DATED, _ON_HOLD, _PEOPLE, _DRAFTS):
             await connection.execute(text(statement))
 
 
