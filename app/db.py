@@ -2,13 +2,15 @@
 
 import errno
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from socket import gaierror
+from typing import Any
 
 import asyncpg
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, text
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -135,6 +137,7 @@ class Database:
     """The engine of this process. `transaction(…)` commits on leaving without an error, rolls back otherwise."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self._options = {
             "timeout": settings.database_wait_seconds,
             "server_settings": {
@@ -168,6 +171,22 @@ class Database:
             finally:
                 session.behalf = None  # where no statement was sent, and so no transaction begun
 
+    @asynccontextmanager
+    async def driver(self, behalf: Behalf) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the pool as the driver has it: every statement on it is a transaction, by one round trip.
+
+        It acts on this behalf until it is given back. Raises what the driver does; `is_away` knows that too.
+        """
+        async with self.engine.connect() as connection:
+            driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+            try:
+                await driver.execute(f"SET ROLE {behalf.role}")
+                yield driver
+                await driver.execute("RESET ROLE; RESET gain.parties")
+            except BaseException:
+                await connection.invalidate()  # whoever gets it next must not act on this behalf
+                raise
+
     async def connect_driver(self, behalf: Behalf) -> asyncpg.Connection:
         """A connection of the driver itself, beside the pool, for LISTEN. Whoever asks for it closes it."""
         _, target = self.engine.dialect.create_connect_args(self.engine.url)
@@ -192,15 +211,40 @@ async def act(connection: Connection, behalf: Behalf) -> None:
     await connection.exec_driver_sql(_ACT, (behalf.role, list(behalf.parties)))
 
 
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A statement for the driver: `$1` stands where `text()` has `:name`; `order` names the parameters in turn."""
+
+    statement: str
+    order: tuple[str, ...]
+
+    @classmethod
+    def of(cls, statement: str) -> "Numbered":
+        """Of a statement as `text()` takes it."""
+        compiled = text(statement).compile(dialect=asyncpg_dialect())  # type: ignore[no-untyped-call]
+        return cls(str(compiled), tuple(compiled.positiontup or ()))
+
+    async def fetch(self, driver: asyncpg.Connection, parameters: Mapping[str, Any]) -> list[Any]:
+        """Its rows. Raises the driver's errors."""
+        rows: list[Any] = await driver.fetch(self.statement, *[parameters[name] for name in self.order])
+        return rows
+
+
 def settings_of(connection: Connection) -> Settings:
     """The settings of the `Database` that this connection comes from: whose database it is, and with which keys."""
     found: Settings = connection.engine.get_execution_options()[_SETTINGS]
     return found
 
 
+_AWAY = (
+    *(PoolTimeout, OperationalError, InterfaceError, ConnectionError, TimeoutError, gaierror),
+    asyncpg.InterfaceError,  # the driver's word for a connection that is lost
+)
+
+
 def is_away(error: BaseException) -> bool:
     """Whether this error says that the database cannot be reached or has no connection left, rather than a defect."""
-    if isinstance(error, PoolTimeout | OperationalError | InterfaceError | ConnectionError | TimeoutError | gaierror):
+    if isinstance(error, _AWAY):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True

@@ -163,6 +163,30 @@ TOO_MANY_REQUESTS = ProblemType("too-many-requests", 429, "Too many requests", "
 UNAVAILABLE = ProblemType(
     "unavailable", 503, "The broker cannot do that just now", "Nothing was changed. Try again as `Retry-After` says."
 )
+BATCH_COLUMNS = ProblemType(
+    "batch-columns",
+    422,
+    "The columns are not acceptable",
+    "`errors` names each. Take those of `GET /v1/referral-batches/template.csv`. Nothing of the file was taken.",
+)
+BAD_BATCH = ProblemType(
+    "bad-batch",
+    400,
+    "The file cannot be read",
+    "Send CSV (RFC 4180) with headings, or NDJSON, in UTF-8. Nothing of the file was taken.",
+)
+BATCH_TOO_LARGE = ProblemType(
+    "batch-too-large",
+    413,
+    "The batch is too large",
+    "Send at most 100,000 rows and 256 MiB at once. Nothing of the file was taken.",
+)
+CLIENT_REFERENCE_REUSED = ProblemType(
+    "client-reference-reused",
+    422,
+    "This client_reference stands for another referral",
+    "A row with it was sent before and said something else. Give what is new a reference of its own.",
+)
 BACKLOG = ProblemType(
     "backlog",
     503,

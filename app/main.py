@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, FastAPI, Response
 from redis.asyncio import Redis
 from sqlalchemy import text
+from starlette.types import ASGIApp
 
 from app import logs, metrics
 from app.access import account, set_up, sign_in, token_door, with_provider
@@ -24,31 +25,51 @@ from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
 from app.db import AS_GATEWAY, Database, is_away
+from app.inbox import own_policy as policy_door
 from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
+from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits, policy_pages
+from app.inbox.web_inbox.news import News
+from app.intake import batches, messages, my_deeds, my_drafts, my_referrals, outcome, product, submit, track
 from app.intake import duplicates as own_duplicates
-from app.intake import messages, my_deeds, my_drafts, my_referrals, outcome, product, submit, track
 from app.intake.coalescer import Coalescer
 from app.logs import logger
 from app.parties.directory import DirectoryCache
 from app.referrals.backlog import Bounds
+from app.referrals.batches.receive import Desk
 from app.referrals.gauge import SAMPLE_SECONDS, BacklogGauge
 from app.referrals.presence import Presence
 from app.reporting.sheets import Press
 from app.routing.reference import MatrixCache
 from app.settings import Settings, settings
-from app.status import actions, duplicates, queues, retention
+from app.status import (
+    actions,
+    chase_pages,
+    cover_pages,
+    deed_pages,
+    duplicate_pages,
+    duplicates,
+    export,
+    handover_pages,
+    queue_pages,
+    queues,
+    referral_page,
+    report_pages,
+    retention,
+    search_page,
+)
 from app.status import pages as status_pages
+from app.status import reports as reports_door
 from app.status.live import Live
-from app.wake import Wake
+from app.wake import Nobody, Wake
 from app.web.express import Lanes
-from app.web.guard import BodyLimit
+from app.web.guard import BodyGuard, BodyLimit
 from app.web.health import Probe, Readiness
 from app.web.install import install
 from app.web.routing import StrictRequest, StrictRoute
-from workers.wake import wake_of
+from workers.wake import LoopWake
 
 log = logger()
 
@@ -97,11 +118,30 @@ DOORS = (
     actions.router,
     duplicates.router,
     retention.router,
+    reports_door.router,
     messages.router,
     my_drafts.router,
     my_referrals.router,
     my_deeds.router,
+    batches.router,
     status_pages.router,
+    referral_page.router,
+    deed_pages.router,
+    duplicate_pages.router,
+    queue_pages.router,
+    chase_pages.router,
+    search_page.router,
+    export.router,
+    handover_pages.router,
+    cover_pages.router,
+    list_page.router,
+    no_hits.router,
+    item_page.router,
+    answer_pages.router,
+    hand_over.router,
+    policy_pages.router,
+    policy_door.router,
+    report_pages.router,
     sign_in.router,
     account.router,
     set_up.router,
@@ -118,11 +158,25 @@ from its inbox; co-ordinators see what needs a person. Send `Authorization: Bear
 """
 
 
+class _Application(FastAPI):
+    """The application behind our own middleware alone."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Ours, without the three that the framework puts around it: each costs every request, and answers nothing.
+
+        No error reaches them but that of an answer half sent (app/web/envelope.py), which they would pass on as it is.
+        """
+        stack = super().build_middleware_stack()
+        while not isinstance(stack, BodyGuard):
+            stack = stack.app  # type: ignore[attr-defined]
+        return stack
+
+
 def create_app(configuration: Settings | None = None, wake: Wake | None = None) -> FastAPI:
     """The gateway as an ASGI application. Raises `SettingsError` or `UndeclaredRoutes` rather than start half-safe."""
     configuration = configuration or settings()
     logs.configure("gateway", configuration.log_level)
-    app = FastAPI(
+    app = _Application(
         title="GAIN broker",
         description=_DESCRIPTION,
         version=metrics.version(),
@@ -132,8 +186,8 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
-    _furnish(app, configuration, wake or wake_of(configuration))
-    install(app, BodyLimit(configuration.body_limit_bytes), lanes=_lanes())
+    _furnish(app, configuration, wake)
+    install(app, BodyLimit(configuration.body_limit_bytes), {batches.PATH: batches.UPLOAD}, lanes=_lanes())
     for door in DOORS:
         app.include_router(door)
     require_declarations(app, OPEN_PATHS)
@@ -152,7 +206,7 @@ def _lanes() -> Lanes:
     }
 
 
-def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
+def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     """What the doors find on `app.state`."""
     database = Database(configuration)
     keys = Keys(configuration.master_secret())
@@ -161,14 +215,15 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.keys = keys
     app.state.gate = Gate(configuration, keys, database)
     app.state.log_key = str(Signer.of(keys, configuration.log_origin).key)
-    app.state.wake = wake
     app.state.directory = DirectoryCache()
+    app.state.desk = Desk(database, keys, app.state.directory)
     app.state.matrix = MatrixCache()
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
     app.state.presence = Presence()
     app.state.press = Press()
     app.state.broker = broker = _broker(configuration)
+    app.state.wake = wake or (Nobody() if broker is None else LoopWake(broker))
     helpful = {} if broker is None else {"broker": _broker_probe(broker)}
     needed = {"database": _database_probe(database), "keys": _keys_probe(database)}
     app.state.readiness = Readiness(needed, helpful)
@@ -178,9 +233,10 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake) -> None:
     app.state.passwords = Passwords()
     app.state.provider = Provider(configuration) if configuration.oidc_issuer else None
     app.state.stopping = asyncio.Event()
-    app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping)
+    app.state.live = Live(database, app.state.readiness, gauge, app.state.stopping, app.state.gate.covers)
     app.state.versions = Versions()
     app.state.waits = Waits(database, app.state.versions, app.state.stopping, configuration.database_pool)
+    app.state.inbox_news = News(database, app.state.versions, app.state.stopping)
 
 
 @contextlib.asynccontextmanager

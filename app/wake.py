@@ -10,7 +10,7 @@ class Wake(Protocol):
     """Wakes workers. A call returns at once, never raises, and may be merged; nothing may rely on one arriving."""
 
     def work(self) -> None:
-        """Referrals wait for their dispatches, or dispatches for an adapter."""
+        """Referrals wait for their dispatches, rows of a batch to be accepted, or dispatches for an adapter."""
 
 
 class Nobody:

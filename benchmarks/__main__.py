@@ -16,7 +16,19 @@ from benchmarks import report
 from benchmarks.measure import FULL, QUICK, Figure
 from benchmarks.stage import Stage, machine
 
-NAMES = ("ingest", "fan_out", "saturation", "push", "inbox", "audit", "growth", "latency", "isolation", "endurance")
+NAMES = (
+    "ingest",
+    "batches",
+    "fan_out",
+    "saturation",
+    "push",
+    "inbox",
+    "audit",
+    "growth",
+    "latency",
+    "isolation",
+    "endurance",
+)
 RESULTS = Path(__file__).with_name("results")
 
 

@@ -11,6 +11,7 @@ class Instant(Adapter):
     """An agency that has its answer ready."""
 
     in_flight = 1_000
+    waits = False
 
     async def deliver(self, envelope: Envelope) -> Result:
         return Answered(ANSWER)

@@ -5,6 +5,7 @@ import time
 
 from sqlalchemy import TextClause, text
 
+from app.crypto.vault import blind_index_of, sealing_vault
 from app.db import Database
 from app.referrals import accept as module
 from app.referrals.accept import Submission, accept
@@ -58,7 +59,8 @@ async def _accept(database: Database, items: list[Submission], statement: TextCl
         if statement is None:
             await accept(connection, items)
         else:
-            await connection.execute(statement, module._columns(items))
+            vault = await sealing_vault(connection)
+            await connection.execute(statement, module.columns(items, vault, blind_index_of(connection)))
 
 
 def _unaudited() -> TextClause:

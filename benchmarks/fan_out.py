@@ -29,7 +29,8 @@ from workers.wake import CeleryWake
 
 WORKERS = 2
 _SECONDS = 600.0
-_COMPLETED = text("SELECT count(*) FROM referral WHERE state = 'completed'")
+_OPEN = text("SELECT EXISTS (SELECT FROM referral WHERE state IN ('held', 'accepted', 'in_progress'))")
+"""By an index of what is open: looking on must not cost what is measured."""
 
 
 async def run(stage: Stage) -> list[Figure]:
@@ -58,14 +59,12 @@ class OurPath:
         self._database = database
         self._worker = worker
         self._wake = CeleryWake(stage.settings(""))
-        self._done = 0
 
     async def measure(self, referrals: int) -> float:
         """Dispatches a second."""
         offered = [submission(number) for number in range(referrals)]
         await self._stage.checkpoint()
         began = time.perf_counter()
-        self._done += referrals
         for start in range(0, referrals, SLICE):
             async with self._database.transaction(AS_ORIGINATOR) as connection:
                 await accept(connection, offered[start : start + SLICE])
@@ -75,7 +74,7 @@ class OurPath:
 
     async def _all_completed(self) -> bool:
         self._wake.work()
-        return await _completed(self._database) >= self._done
+        return await _all_completed(self._database)
 
     def memory(self) -> str:
         return memory([self._worker])
@@ -87,14 +86,12 @@ class ChordPath:
     def __init__(self, stage: Stage, database: Database) -> None:
         self._stage = stage
         self._database = database
-        self._done = 0
         celery.conf.update(broker_url=stage.broker_url, result_backend=stage.broker_url)
 
     async def measure(self, referrals: int) -> float:
         """Dispatches a second."""
         await self._stage.checkpoint()
         began = time.perf_counter()
-        self._done += referrals
         for number in range(referrals):
             offered = submission(number)
             async with self._database.transaction(AS_ORIGINATOR) as connection:
@@ -104,7 +101,7 @@ class ChordPath:
         return referrals * len(AGENCIES) / (time.perf_counter() - began)
 
     async def _all_completed(self) -> bool:
-        return await _completed(self._database) >= self._done
+        return await _all_completed(self._database)
 
 
 class _BulkPath:
@@ -162,9 +159,9 @@ async def _opened(stage: Stage, url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def _completed(database: Database) -> int:
+async def _all_completed(database: Database) -> bool:
     async with database.transaction() as connection:
-        return int(await connection.scalar(_COMPLETED) or 0)
+        return not await connection.scalar(_OPEN)
 
 
 def submission(number: int) -> Submission:

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from app.db import Database
 from app.referrals.accept import accept
 from app.runtime.child import WORKER
+from app.runtime.embedded import EmbeddedValkey
 from app.settings import Settings
 from benchmarks.fan_out import submission
 from benchmarks.measure import Figure
@@ -127,19 +128,19 @@ class _Path:
 
 @asynccontextmanager
 async def _path(stage: Stage, kind: str) -> AsyncIterator[_Path]:
-    """A worker whose 22nd agency is of this kind, on a fresh database, and in a broker's database of its own.
+    """A worker whose 22nd agency is of this kind, on a fresh database, and with a broker of its own.
 
     Else the worker of one kind would take the wake-ups of another.
     """
     url = await stage.database(f"isolation_{kind}")
-    broker = stage.broker_url.removesuffix("/0") + f"/{1 + list(_MADE).index(kind)}"
-    settings = stage.settings(url).model_copy(update={"broker_url": broker})
-    database = Database(settings)
-    argv = (sys.executable, "-m", "benchmarks.isolation", kind)
-    variables = {"GAIN_WORKER_PROCESSES": str(_WORKERS), "GAIN_BROKER_URL": broker}
-    with stage.process(f"isolation_{kind}", argv, url, WORKER, **variables):
-        yield _Path(settings, database)
-    await database.close()
+    with EmbeddedValkey(stage.folder / f"isolation_{kind}") as broker:
+        settings = stage.settings(url).model_copy(update={"broker_url": broker.url})
+        database = Database(settings)
+        argv = (sys.executable, "-m", "benchmarks.isolation", kind)
+        variables = {"GAIN_WORKER_PROCESSES": str(_WORKERS), "GAIN_BROKER_URL": broker.url}
+        with stage.process(f"isolation_{kind}", argv, url, WORKER, **variables):
+            yield _Path(settings, database)
+        await database.close()
 
 
 class _Well(Adapter):

@@ -39,7 +39,20 @@ INVARIANTS: Mapping[str, str] = {
     "I1 what is sealed has a data key, and no data key is without its referral or account": """
         SELECT referral.id, sealed, ring_key FROM referral FULL JOIN data_key ON referral_id = id
          WHERE id IS NULL AND referral_id NOT IN (SELECT id FROM account)
+               AND referral_id NOT IN (SELECT id FROM batch WHERE completed_at IS NULL)
             OR sealed AND (ring_key IS NULL) <> (disposed_at IS NOT NULL)
+    """,
+    "I1 each row of a batch waits, stands for a referral or is told of": """
+        SELECT id, state, total, accepted, rejected FROM batch
+         WHERE state IN ('receiving', 'accepting', 'completed')
+           AND (total <> accepted + rejected + (SELECT count(*) FROM batch_row WHERE batch_id = batch.id)
+                OR rejected <> (SELECT count(*) FROM batch_error WHERE batch_id = batch.id)
+                OR state = 'completed' AND total <> accepted + rejected)
+    """,
+    "I1 of a batch that was cut off nothing is left": """
+        SELECT batch_id FROM batch_row JOIN batch ON batch.id = batch_id WHERE state IN ('incomplete', 'completed')
+         UNION ALL SELECT batch_id FROM batch_error JOIN batch ON batch.id = batch_id
+                    WHERE state = 'incomplete' AND completed_at IS NOT NULL
     """,
     "I8 nothing lies open": """
         SELECT id FROM referral WHERE NOT sealed OR reason IS NOT NULL
@@ -211,6 +224,48 @@ INVARIANTS: Mapping[str, str] = {
             SELECT agency, region, 'answered', -answered FROM queue_count
              WHERE day >= CAST(now() AT TIME ZONE 'Europe/London' AS date)) AS both_ways
          GROUP BY agency, region, figure HAVING sum(number) <> 0
+    """,
+    "I12 the reports count what the rows add up to": """
+        SELECT month, party, region, figure, detail, sum(number) FROM (
+            SELECT to_char(created_at AT TIME ZONE 'Europe/London', 'YYYY-MM') AS month, originator AS party, region,
+                   'submitted' AS figure, '' AS detail, 1 AS number FROM referral
+             UNION ALL
+            SELECT to_char(closed_at AT TIME ZONE 'Europe/London', 'YYYY-MM'), agency, region,
+                   CASE state WHEN 'answered' THEN outcome ELSE state END,
+                   CASE WHEN state = 'declined' THEN coalesce(decline_reason, '')
+                        WHEN state <> 'expired' THEN ''
+                        WHEN queried_at IS NOT NULL THEN 'question_open'
+                        WHEN acknowledged_at IS NOT NULL THEN 'acknowledged'
+                        WHEN delivered_at IS NOT NULL THEN 'seen' ELSE 'unseen' END, 1
+              FROM dispatch WHERE state = ANY(:final) AND closed_at IS NOT NULL
+             UNION ALL
+            SELECT to_char(closed_at AT TIME ZONE 'Europe/London', 'YYYY-MM'), agency, region, 'answer_time', '', 1
+              FROM dispatch WHERE state IN ('answered', 'declined') AND closed_at IS NOT NULL
+             UNION ALL
+            SELECT to_char(acted_on, 'YYYY-MM'), originator, region, figure, detail, number
+              FROM referral_outcome AS outcome
+             CROSS JOIN LATERAL (VALUES
+                   ('actions', '', 1), ('disruption', disruption, (disruption IS NOT NULL)::integer),
+                   ('arrests', '', arrests), ('charged', '', charged), ('prohibition_orders', '', prohibition_orders),
+                   ('children_safeguarded', '', children_safeguarded),
+                   ('adults_safeguarded', '', adults_safeguarded),
+                   ('assets_frozen_pence', '', assets_frozen_pence), ('seized_pence', '', seized_pence))
+                   AS counted (figure, detail, number)
+             WHERE number <> 0 AND id NOT IN (SELECT replaces FROM referral_outcome WHERE replaces IS NOT NULL)
+             UNION ALL
+            SELECT to_char(month, 'YYYY-MM'), party, nullif(region, ''), figure,
+                   CASE figure WHEN 'answer_time' THEN '' ELSE detail END, -number FROM report_month WHERE region <> '*'
+             UNION ALL
+            SELECT to_char(hour AT TIME ZONE 'Europe/London', 'YYYY-MM'), party, nullif(region, ''), figure,
+                   CASE figure WHEN 'answer_time' THEN '' ELSE detail END, -number FROM report_change
+             UNION ALL
+            SELECT to_char(hour AT TIME ZONE 'Europe/London', 'YYYY-MM'), party, nullif(region, ''), 'answer_time', '',
+                   -number FROM report_change WHERE bucket IS NOT NULL) AS both_ways
+         GROUP BY 1, 2, 3, 4, 5 HAVING sum(number) <> 0
+    """,
+    "I12 what the reports have of everywhere is the sum of the regions": """
+        SELECT report, month, party, figure, detail FROM report_month GROUP BY report, month, party, figure, detail
+        HAVING sum(number) <> 2 * sum(CASE region WHEN '*' THEN number ELSE 0 END)
     """,
     "I6 every answer is that of its dispatch's agency, and every referral's is its own": """
         SELECT response.id FROM response JOIN dispatch ON dispatch.id = response.dispatch_id

@@ -3,6 +3,8 @@
 import asyncio
 import math
 import random
+from collections.abc import Coroutine
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -16,7 +18,6 @@ from app.referrals.delivery import MOST_TRIES, Postponed, Settled, retry_in
 from app.referrals.documents import SubmittedResponse
 from app.referrals.lifecycle import Answer, GivenUp, HandOver
 from app.referrals.notices import NoticeFailed, is_known
-from app.referrals.views import for_agency
 from workers.adapters.contract import (
     Adapter,
     Answered,
@@ -49,8 +50,12 @@ async def hand_over(item: HandOver, adapter: Adapter, keys: Keys) -> Finding:
     if not adapter.answers and is_known(item):
         return Settled(item.id, item.attempt)
     try:
-        async with asyncio.timeout(CALL_SECONDS):
-            result = await adapter.deliver(_envelope(item, adapter))
+        envelope = _envelope(item)
+        if adapter.waits:
+            async with asyncio.timeout(CALL_SECONDS):
+                result = await adapter.deliver(envelope)
+        else:
+            result = await adapter.deliver(envelope)
         return _finding(item, adapter, result, keys)
     except TransportError as error:
         return _failed(item, adapter, error)
@@ -67,6 +72,17 @@ async def hand_over(item: HandOver, adapter: Adapter, keys: Keys) -> Finding:
         # An adapter's defect must not stop the others; its text may quote what it handled, so only its type is told.
         log.exception("an adapter failed", agency=item.agency, exc_info=error)
         return _failed(item, adapter, TransportError(f"the adapter failed: {type(error).__name__}"))
+
+
+def finish_at_once(call: Coroutine[Any, Any, Finding]) -> Finding:
+    """What comes of a call whose adapter never waits. One that does wait is a defect, and counts as a failure."""
+    try:
+        call.send(None)
+        call.throw(RuntimeError("an adapter that never waits has waited"))
+    except StopIteration as done:
+        finding: Finding = done.value
+        return finding
+    raise RuntimeError("an adapter that never waits goes on waiting")
 
 
 def has_failed(finding: Finding) -> bool:
@@ -125,10 +141,11 @@ def _answer(item: HandOver, response: SubmittedResponse, keys: Keys) -> Answer:
         content=orjson.dumps(content),
         sameness=sameness(keys, content),
         attempt=item.attempt,
+        decline_reason=response.decline_reason,
     )
 
 
-def _envelope(item: HandOver, adapter: Adapter) -> Envelope:
+def _envelope(item: HandOver) -> Envelope:
     return Envelope(
         dispatch_id=item.id,
         reference=item.reference,
@@ -138,6 +155,6 @@ def _envelope(item: HandOver, adapter: Adapter) -> Envelope:
         attempt=item.attempt,
         delivered_at=item.delivered_at,
         due_at=item.due_at,
-        referral=for_agency(item.referral_id, item.originator, item.content) if adapter.answers else {},
+        referral=item.referral,
         chases=item.chases,
     )

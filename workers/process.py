@@ -13,6 +13,7 @@ import uvloop
 from app.crypto.keys import Keys
 from app.db import AS_WORKER, Database, is_away
 from app.referrals import delivery, fan_out
+from app.referrals.batches import accept as batches
 from app.referrals.heartbeat import Beating, beat
 from app.settings import Settings
 from workers.channels import Channels
@@ -52,6 +53,8 @@ class Process:
         """In the child: its own event loop and connections."""
         gc.collect()
         gc.freeze()
+        # What a batch makes goes by counting references; looking for cycles in it finds none, again and again.
+        gc.set_threshold(20_000, 20, 20)
         self._loop = uvloop.new_event_loop()
         asyncio.set_event_loop(self._loop)
         self._database = Database(self._configuration)
@@ -70,7 +73,11 @@ class Process:
         """Look whether anything is due, and if so move it, as a wake-up would have it done."""
         async with self._database.transaction(AS_WORKER) as connection:
             agencies = (await self._channels.get(connection)).keys()
-            due = await fan_out.is_waiting(connection) or await delivery.is_due(connection, agencies)
+            due = (
+                await fan_out.is_waiting(connection)
+                or await batches.is_waiting(connection)
+                or await delivery.is_due(connection, agencies)
+            )
             if not due and time.monotonic() - self._beaten_at >= _BEAT_SECONDS:
                 # To have looked, and found nothing, is work completed.
                 await beat(connection, Beating.WORKER)

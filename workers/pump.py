@@ -1,23 +1,25 @@
-"""The pump: fans out and delivers whatever is due, many at a time, until nothing is or its time is up.
+"""The pump: fans out, accepts batches and delivers whatever is due, many at a time, until nothing is or time is up.
 
-It goes on claiming while other calls are in flight, so a slow agency fills only its own slots. Both stages run here, so
+It goes on claiming while other calls are in flight, so a slow agency fills only its own slots. All stages run here, so
 that slow agencies cannot keep accepted referrals from being fanned out.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from app.crypto.keys import Keys
 from app.db import AS_WORKER, Database, is_away
 from app.referrals import circuits as paused
 from app.referrals import lifecycle, notices
+from app.referrals.batches.accept import accept_slice
 from app.referrals.fan_out import FanOut, is_waiting
 from app.referrals.lifecycle import HandOver, Slot
 from app.referrals.notices import Room
 from workers.adapters.contract import Adapter
 from workers.channels import Fixed, Reach
 from workers.circuits import Circuits
-from workers.hand_over import hand_over, has_failed
+from workers.hand_over import Finding, hand_over
 from workers.in_flight import InFlight
 from workers.recording import WORKER, Recording
 
@@ -31,6 +33,8 @@ DISPATCHES = 500
 FEW_REFERRALS = DISPATCHES // 20
 """The same while claims come back full: no more dispatches are made than taken, or they would only pile up, where no
 bound of the backlog sees them. New referrals go on being fanned out, for an urgent one may be among them."""
+
+_TOGETHER_SECONDS = 0.015
 
 GRACE_SECONDS = 1.0
 """How long calls in flight may take to finish when time is up: longer, and a slow agency would hold up all others."""
@@ -51,7 +55,9 @@ class Pump:
         self._fan_out = FanOut()
         self._recording = Recording(database, self._reach.forget)
         self._notices_from = 0.0
+        self._batches_from = 0.0
         self._claims_full = False
+        self._adapters: Mapping[str, Adapter] | None = None
         self.circuits = Circuits()
         """Which agencies are not called for now."""
 
@@ -61,7 +67,7 @@ class Pump:
         What is still in flight then, or at once when `stopping` says so, is handed back for someone else to take.
         """
         end = asyncio.get_running_loop().time() + seconds
-        calls = InFlight()
+        calls = InFlight(self.circuits, self._call)
         try:
             while not stopping():
                 moved = await self._take(calls)
@@ -70,6 +76,7 @@ class Pump:
                     moved += await self._take_on(calls)
                 elif over > GRACE_SECONDS:
                     return
+                await self._recording.hand_back(calls.take_stale() if over < 0 else calls.take_ready())
                 if calls:
                     await self._rest(calls)
                 elif not moved:
@@ -77,8 +84,16 @@ class Pump:
         finally:
             await self._recording.hand_back(await calls.stop())
 
+    def _call(self, item: HandOver, adapter: Adapter) -> Coroutine[Any, Any, Finding]:
+        return hand_over(item, adapter, self._keys)
+
     async def _rest(self, calls: InFlight) -> None:
-        """Until a call has finished, or a referral waits for its dispatches, or for a moment."""
+        """Until a call has finished, or a referral waits for its dispatches, or for a moment.
+
+        While others are ready to begin, a few more may finish: many are recorded, and claimed, for what one costs.
+        """
+        if calls.is_ahead:
+            await asyncio.sleep(_TOGETHER_SECONDS)
         end = asyncio.get_running_loop().time() + _LOOK_SECONDS
         while asyncio.get_running_loop().time() < end and not await calls.wait(_GLANCE_SECONDS):
             if await self._referrals_wait():
@@ -94,10 +109,7 @@ class Pump:
             return False
 
     async def _take(self, calls: InFlight) -> int:
-        finished = calls.take_finished()
-        for item, finding in finished:
-            self.circuits.note(item.agency, failed=has_failed(finding))
-        moved = await self._recording.record(finished)
+        moved = await self._recording.record(calls.take_finished())
         await self._tell_circuits()
         return moved
 
@@ -112,30 +124,39 @@ class Pump:
     async def _take_on(self, calls: InFlight) -> int:
         """Fan out and claim. While the database is away nothing is taken on, and what is in flight goes on."""
         try:
-            return await self._fan_out_some() + await self._start_some(calls)
+            moved = await self._fan_out_some() + await self._accept_some()
+            return moved + await self._start_some(calls)
         except Exception as error:
             if not calls or not is_away(error):
                 raise
             return 0
 
     async def _fan_out_some(self) -> int:
-        async with self._database.transaction(AS_WORKER) as connection:
-            adapters = await self._reach.get(connection)
+        if self._adapters is None:
+            async with self._database.transaction(AS_WORKER) as connection:
+                self._adapters = await self._reach.get(connection)
         most = FEW_REFERRALS if self._claims_full else REFERRALS
-        moved = await self._fan_out.run(self._database, WORKER, adapters.keys(), most)
+        moved = await self._fan_out.run(self._database, WORKER, self._adapters.keys(), most)
         if moved:
             self._notices_from = 0.0
+        return moved
+
+    async def _accept_some(self) -> int:
+        """Accept a slice of a batch, after what was accepted before has been fanned out as far as one turn goes."""
+        now = asyncio.get_running_loop().time()
+        if now < self._batches_from:
+            return 0
+        moved = await accept_slice(self._database, WORKER)
+        if not moved:
+            self._batches_from = now + _LOOK_SECONDS
         return moved
 
     async def _start_some(self, calls: InFlight) -> int:
         """Claim what is due and start handing it over; what was claimed is committed before anything leaves."""
         limit = min(DISPATCHES, IN_FLIGHT - len(calls))
         async with self._database.transaction(AS_WORKER) as connection:
-            adapters = await self._reach.get(connection)
-            free = {
-                agency: self.circuits.free(agency, adapter.in_flight, calls.busy(agency))
-                for agency, adapter in adapters.items()
-            }
+            adapters = self._adapters = await self._reach.get(connection)
+            free = {agency: calls.room(agency, adapter.in_flight) for agency, adapter in adapters.items()}
             answering = [Slot(agency, most) for agency, most in free.items() if adapters[agency].answers]
             claimed = await lifecycle.hand_over(connection, WORKER, answering, limit)
         self._claims_full = len(claimed) == limit
@@ -146,7 +167,7 @@ class Pump:
         }
         claimed += await self._claim_notices(rooms, limit)
         for item in claimed:
-            calls.start(item, hand_over(item, adapters[item.agency], self._keys))
+            calls.add(item, adapters[item.agency])
         return len(claimed)
 
     async def _claim_notices(self, rooms: Mapping[str, Room], limit: int) -> list[HandOver]:
@@ -156,5 +177,5 @@ class Pump:
             return []
         async with self._database.transaction(AS_WORKER) as connection:
             claimed = await notices.claim(connection, rooms, limit)
-        self._notices_from = 0.0 if claimed else now + _LOOK_SECONDS
-        return claimed
+        self._notices_from = 0.0 if claimed.items or claimed.more else now + _LOOK_SECONDS
+        return claimed.items

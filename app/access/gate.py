@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from redis.asyncio import Redis
 from starlette.requests import Request
 
+from app.access.covers import Covers
 from app.access.keys import Credential, KeyChecker
 from app.access.networks import Proxies, is_within
 from app.access.purposes import roles_asked
@@ -34,6 +35,7 @@ class Gate:
         self.signer = Signer(keys, settings.token_key_version, settings.url)
         self.rates = Rates(settings.rate_per_key, settings.rate_per_party)
         self.proxies = Proxies(settings)
+        self.covers = Covers(database)
         self.roles_asked = roles_asked(settings.purpose_roles)
         self._tokens = TokenChecker(self.signer, self.keys)
         self._uses = Uses(database)
@@ -70,4 +72,4 @@ class Gate:
     def helpers(self, broker: Redis | None) -> list[Coroutine[None, None, None]]:
         """What runs beside the requests for as long as the gateway does. Without a broker each process counts alone."""
         shared = [] if broker is None else [Tally(self.rates.counts, broker).run()]
-        return [self._uses.run(), *shared]
+        return [self._uses.run(), self.covers.run(), *shared]

@@ -20,7 +20,7 @@ class Role(StrEnum):
 class Relation(StrEnum):
     """Which rows an action reaches; all others answer 404, as what does not exist."""
 
-    OWN = "own"  # the caller's party submitted the referral
+    OWN = "own"  # the caller's party submitted the referral, or the policy is its own
     ADDRESSED = "addressed"  # the dispatch went to the caller's party
     REGION = "region"  # the originator belongs to the caller's region
     ALL = "all"
@@ -38,6 +38,8 @@ class Action(StrEnum):
     READ_REFERRAL = "read_referral"
     READ_RESPONSES = "read_responses"
     CANCEL_REFERRAL = "cancel_referral"
+    SUBMIT_BATCH = "submit_batch"
+    READ_BATCH = "read_batch"
     RECORD_OUTCOME = "record_outcome"
     READ_OWN_DUPLICATES = "read_own_duplicates"
     READ_INBOX = "read_inbox"
@@ -48,6 +50,8 @@ class Action(StrEnum):
     READ_RETENTION = "read_retention"
     READ_QUEUES = "read_queues"
     SEE_STATUS_PAGE = "see_status_page"
+    READ_REPORTS = "read_reports"
+    READ_AGENCY_REPORT = "read_agency_report"
     READ_METRICS = "read_metrics"
     READ_LOG = "read_log"
     READ_CHECKPOINT = "read_checkpoint"
@@ -55,6 +59,8 @@ class Action(StrEnum):
     MANAGE_KEYS = "manage_keys"
     READ_USERS = "read_users"
     MANAGE_USERS = "manage_users"
+    READ_POLICY = "read_policy"
+    MANAGE_POLICY = "manage_policy"
     SEE_ACCOUNT = "see_account"
     CHANGE_ACCOUNT = "change_account"
 
@@ -68,6 +74,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_REFERRAL: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.READ_RESPONSES: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.CANCEL_REFERRAL: {Role.ORIGINATOR: Relation.OWN},
+    Action.SUBMIT_BATCH: {Role.ORIGINATOR: Relation.OWN},
+    Action.READ_BATCH: {Role.ORIGINATOR: Relation.OWN},
     Action.RECORD_OUTCOME: {Role.ORIGINATOR: Relation.OWN},
     Action.READ_OWN_DUPLICATES: {Role.ORIGINATOR: Relation.OWN},
     Action.READ_INBOX: {Role.AGENCY: Relation.ADDRESSED},
@@ -78,6 +86,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_RETENTION: _OVERSEERS,
     Action.READ_QUEUES: _OVERSEERS,
     Action.SEE_STATUS_PAGE: _OVERSEERS,
+    Action.READ_REPORTS: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
+    Action.READ_AGENCY_REPORT: _OVERSEERS,
     Action.READ_LOG: {Role.AUDITOR: Relation.ALL},
     Action.READ_CHECKPOINT: {Role.AUDITOR: Relation.ALL, Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_METRICS: {Role.ADMINISTRATOR: Relation.ALL, Role.NATIONAL: Relation.ALL},
@@ -85,9 +95,15 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.MANAGE_KEYS: {Role.ADMINISTRATOR: Relation.ALL},
     Action.READ_USERS: {Role.ADMINISTRATOR: Relation.ALL},
     Action.MANAGE_USERS: {Role.ADMINISTRATOR: Relation.ALL},
+    Action.READ_POLICY: {Role.AGENCY: Relation.OWN},
+    Action.MANAGE_POLICY: {Role.AGENCY: Relation.OWN},
     Action.SEE_ACCOUNT: _EVERYBODY,
     Action.CHANGE_ACCOUNT: _EVERYBODY,
 }
+
+
+FOR_MANAGERS = frozenset({Action.MANAGE_POLICY})
+"""What a person needs to be their party's manager for, beside the role."""
 
 
 def relation(role: Role, action: Action) -> Relation | None:

@@ -15,7 +15,8 @@ class Principal:
     """A party acting in a role. `credential` is its key's or account's id, which the log names; `token` its token's.
 
     `purpose` is why it reads, where the request states it. `person` is the name of whoever is signed in with an
-    account: for pages, never for the log.
+    account: for pages, never for the log. `covers` are the regions that a co-ordinator stands in for now, beside its
+    own (app/access/covers.py).
     """
 
     party: str
@@ -25,6 +26,12 @@ class Principal:
     token: str | None = None
     purpose: StatedPurpose | None = None
     person: str | None = None
+    covers: tuple[str, ...] = ()
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """Its own party, and those it covers."""
+        return (self.party, *self.covers)
 
     @property
     def actor(self) -> Actor:
@@ -34,7 +41,7 @@ class Principal:
     @property
     def behalf(self) -> Behalf:
         """The principal as the database knows it."""
-        return behalf_of(self.role, [self.party])
+        return behalf_of(self.role, self.parties)
 
     def relation(self, action: Action) -> Relation:
         """The relation that `action` demands of a row. Raises `Problem` (403) where the role may not do it."""

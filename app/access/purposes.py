@@ -50,9 +50,17 @@ def stated(request: Request, action: Action, role: Role, asked: Iterable[Role]) 
         if role in asked:
             raise Problem(PURPOSE_REQUIRED)
         return None
+    found = coded(text)
+    if found is None:
+        raise Problem(
+            INVALID_PARAMETER, errors=[{"pointer": f"/{HEADER}", "detail": f"One of: {', '.join(StatedPurpose)}."}]
+        )
+    return found
+
+
+def coded(text: str) -> StatedPurpose | None:
+    """The purpose that this code stands for, or None."""
     try:
         return StatedPurpose(text.strip())
     except ValueError:
-        raise Problem(
-            INVALID_PARAMETER, errors=[{"pointer": f"/{HEADER}", "detail": f"One of: {', '.join(StatedPurpose)}."}]
-        ) from None
+        return None

@@ -62,7 +62,13 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
         gate.check_place(request, credential)
     gate.count(request, credential)
     principal = Principal(
-        credential.party, credential.role, credential.id, request_id.get(), credential.token, person=credential.person
+        credential.party,
+        credential.role,
+        credential.id,
+        request_id.get(),
+        credential.token,
+        person=credential.person,
+        covers=gate.covers.of(credential.party, credential.role),
     )
     reached = principal.relation(action)
     if credential.scope is not None and action not in credential.scope and reached is not Relation.SELF:

@@ -16,7 +16,7 @@ from app import clock
 from app.access.accounts.models import Account, AccountState
 from app.access.keys import CREDENTIAL, IN_FORCE, Credential, credential_of
 from app.access.models import ApiKey, Session
-from app.access.policy import Role
+from app.access.policy import FOR_MANAGERS, Role, actions_of
 from app.crypto.keys import Keys, Purpose
 from app.db import Connection, settings_of
 
@@ -33,6 +33,7 @@ _PERSON = (
     Account.party.label("account_party"),
     Account.name.label("account_name"),
     Account.roles.label("account_roles"),
+    Account.manager.label("account_manager"),
 )
 
 
@@ -155,5 +156,7 @@ def _signed_in(id: bytes, row: Any) -> SignedIn:
     if row.account_id is None:
         return SignedIn(id, credential_of(row), row.confirmed_at)
     roles = tuple(Role(role) for role in row.account_roles if role in set(Role))
-    credential = Credential(str(row.account_id), row.account_party, Role(row.acting), person=row.account_name)
+    acting = Role(row.acting)
+    scope = None if row.account_manager else actions_of(acting) - FOR_MANAGERS
+    credential = Credential(str(row.account_id), row.account_party, acting, scope, person=row.account_name)
     return SignedIn(id, credential, row.confirmed_at, row.account_id, row.account_name, roles)

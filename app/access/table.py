@@ -18,7 +18,7 @@ is 403.
 
 | Relation | The rows |
 |---|---|
-| own | the caller's party submitted the referral |
+| own | the caller's party submitted the referral, or the policy is its own |
 | addressed | the dispatch went to the caller's party |
 | region | the originator belongs to the caller's region |
 | all | every row |

@@ -20,13 +20,14 @@ def add_user(
     role: Annotated[
         list[Role] | None, typer.Option(help="What they do; may be repeated. Default: what the party is.")
     ] = None,
+    manager: Annotated[bool, typer.Option("--manager", help="They may change their party's policy.")] = False,
     data_dir: DataDirectory = HERE,
 ) -> None:
     """Print a set-up code, alone, on stdout. It is shown this once, good once, and for three days."""
     from app.access.accounts.register import NewAccount
     from app.runtime.users import add
 
-    invited = add(data_dir, NewAccount(party, username, name, role or ()))
+    invited = add(data_dir, NewAccount(party, username, name, role or (), manager))
     print(invited.code)
     say(f"give this code to {invited.username}: they set their account up at /sign-in/set-up")
 
@@ -69,6 +70,18 @@ def unlock_user(username: Username, data_dir: DataDirectory = HERE) -> None:
     from app.runtime.users import unlock
 
     unlock(data_dir, username)
+
+
+@commands.command("manager")
+def manage_user(
+    username: Username,
+    end: Annotated[bool, typer.Option("--end", help="No more.")] = False,
+    data_dir: DataDirectory = HERE,
+) -> None:
+    """Let somebody change their party's policy (/my-policy), or with --end no more."""
+    from app.runtime.users import manage
+
+    manage(data_dir, username, manager=not end)
 
 
 @commands.command("remove")

@@ -14,6 +14,7 @@ class Purpose(StrEnum):
     CREDENTIAL = "gain credential 1"
     SAMENESS = "gain sameness 1"
     IDEMPOTENCY = "gain idempotency 1"
+    CLIENT_REFERENCE = "gain client reference 1"
     SESSION = "gain session 1"
     FORM = "gain form 1"
     SIGN_IN = "gain sign-in 1"
@@ -36,6 +37,10 @@ class Keys:
         }
         # Begun once: to set a key up costs more than to digest a kilobyte, and a request takes three digests.
         self._begun = {purpose: HMAC(key, SHA256()) for purpose, key in derived.items()}
+
+    def begun(self, purpose: Purpose) -> HMAC:
+        """The same of a message that comes in parts: `update` it with each, then `finalize`."""
+        return self._begun[purpose].copy()
 
     def digest(self, purpose: Purpose, message: bytes) -> bytes:
         """HMAC-SHA-256 of `message` under the key for `purpose`; 32 bytes."""

@@ -16,7 +16,7 @@ from app.crypto.keys import Keys
 from app.crypto.refusal import Unopenable
 from app.crypto.sealing import DataKey, Place
 from app.crypto.source import RingSource, source_for
-from app.db import Connection, settings_of
+from app.db import Behalf, Connection, Database, settings_of
 from app.settings import Settings
 
 _WRAPPED = text("""
@@ -114,7 +114,11 @@ def vault_of(connection: Connection) -> Vault:
 
 def blind_index_of(connection: Connection) -> BlindIndex:
     """The blind index of the database that this connection leads to. Raises `SettingsError` without a master secret."""
-    settings = settings_of(connection)
+    return blind_index_for(settings_of(connection))
+
+
+def blind_index_for(settings: Settings) -> BlindIndex:
+    """The blind index that these settings tell of. Raises `SettingsError` without a master secret."""
     return _blind_index(settings.secret.get_secret_value(), settings.secret_file)
 
 
@@ -158,6 +162,19 @@ async def sealing_vault(connection: Connection) -> Vault:
     if url not in ring.proven and await check(connection):
         ring.proven.add(url)
     return vault
+
+
+async def sealing_vault_at(database: Database, behalf: Behalf) -> Vault:
+    """The same for what is stored by the driver alone; `behalf` is for the look at the ring keys, where there is one.
+
+    Raises `Unopenable` as that does.
+    """
+    settings = database.settings
+    vault = Vault(source_for(settings))
+    if settings.database_url in vault.ring().proven:
+        return vault
+    async with database.transaction(behalf) as connection:
+        return await sealing_vault(connection)
 
 
 async def check(connection: Connection) -> bool:

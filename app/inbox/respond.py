@@ -98,7 +98,7 @@ async def respond_one(
     Refused in this order: not yours 404, no longer open 410 (kept as late evidence), a different answer than the one
     recorded 409 (kept as evidence). Of a referral that was disposed of nothing is kept: 410.
     """
-    answer = _answer(id, body, principal, request.app.state.keys)
+    answer = answer_of(id, body, principal, request.app.state.keys)
     async with inbox.transaction() as connection:
         [recorded] = await lifecycle.record_answers(connection, [answer])
     # Raised after the commit: what is refused is kept as evidence all the same.
@@ -120,7 +120,7 @@ async def respond_several(
     body: ResponsesBody, request: Request, principal: CurrentPrincipal, inbox: OwnInbox
 ) -> Response:
     """200; each item is answered for itself, as a single call would be."""
-    answers = [_answer(item.id, item, principal, request.app.state.keys) for item in body.items]
+    answers = [answer_of(item.id, item, principal, request.app.state.keys) for item in body.items]
     async with inbox.transaction() as connection:
         results = await lifecycle.record_answers(connection, answers)
     return json_response({"items": _results(answers, results), "next": None})
@@ -140,7 +140,8 @@ def _acknowledgement(key: UUID, result: Acknowledgement) -> dict[str, object]:
     return {"id": key, "status": 200, "state": result}
 
 
-def _answer(dispatch_id: UUID, body: SubmittedResponse, principal: Principal, keys: Keys) -> Answer:
+def answer_of(dispatch_id: UUID, body: SubmittedResponse, principal: Principal, keys: Keys) -> Answer:
+    """The answer that this body is, as the caller gives it to one item."""
     content = body.content()
     return Answer(
         dispatch_id=dispatch_id,
@@ -149,6 +150,7 @@ def _answer(dispatch_id: UUID, body: SubmittedResponse, principal: Principal, ke
         content=orjson.dumps(content),
         sameness=sameness(keys, content),
         claim_id=body.claim_id,
+        decline_reason=body.decline_reason,
     )
 
 

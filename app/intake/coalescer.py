@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import cast
 
-from sqlalchemy.exc import SQLAlchemyError
+import asyncpg
 
 from app.access.policy import Role
 from app.access.principal import behalf_of
-from app.db import Database, is_away
-from app.referrals.accept import Receipt, Submission, accept
+from app.crypto.vault import blind_index_for, sealing_vault_at
+from app.db import AS_GATEWAY, Database, is_away
+from app.referrals.accept import Receipt, Submission, accept_at_once
 from app.referrals.backlog import FACTORS, LINE
 from app.referrals.codes import PriorityRank
 from app.referrals.gauge import BacklogGauge
@@ -19,10 +20,16 @@ from app.referrals.gauge import BacklogGauge
 MOST = 64
 """The most submissions in one transaction: beyond it the statement gets slower, not the commit cheaper."""
 
+WORTH_A_LANE = 8
+"""So many waiting take a further transaction beside one that runs: for fewer its own cost is most of what it takes."""
+
 LONGEST_SECONDS = 1.8
 """How long a request waits for its turn and its commit: it hears that the database is away within two seconds."""
 
 _LINES = [int(LINE * FACTORS[rank]) for rank in sorted(FACTORS)]
+
+_BEHALF = behalf_of(Role.ORIGINATOR, ())
+"""Parties are those of each batch: the statement that stores it says whose rows it may reach."""
 
 _Waiting = tuple[Submission, asyncio.Future[Receipt]]
 
@@ -60,7 +67,7 @@ class Coalescer:
             self._urgent.set()
         else:
             self._waiting.append((submission, future))
-        if len(self._running) < self._lanes:
+        if len(self._running) < self._lanes and (not self._running or len(self._waiting) >= WORTH_A_LANE):
             self._running.add(asyncio.create_task(self._run_lane()))
         # A timer of our own: `asyncio.timeout` costs as much as validating a quarter of the body.
         timer = loop.call_later(LONGEST_SECONDS, _fail, future, TimeoutError())
@@ -77,20 +84,36 @@ class Coalescer:
             self._running.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _drain(self) -> None:
+        """Take what waits, time and again, on one connection; without one, what waits fails."""
         while self._waiting:
-            taken = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-            taken = [(submission, future) for submission, future in taken if not future.done()]  # given up meanwhile
-            if not taken:
-                continue
             try:
-                receipts = await self._accept([submission for submission, _ in taken])
+                async with self._database.driver(_BEHALF) as driver:
+                    await self._drain_by(driver)
             except Exception as error:
-                await self._singly(taken, error)
+                _fail_all(self._take(), error)
+
+    async def _drain_by(self, driver: asyncpg.Connection) -> None:
+        while taken := self._take():
+            try:
+                receipts = await self._accept(driver, [submission for submission, _ in taken])
+            except Exception as error:
+                await self._singly(driver, taken, error)
+                if driver.is_closed():
+                    raise
                 continue
             for (_, future), receipt in zip(taken, receipts, strict=True):
                 _settle(future, receipt)
             if self._gauge.rest:
                 await self._rest(self._gauge.rest)
+
+    def _take(self) -> list[_Waiting]:
+        """What waits first, and was not given up meanwhile."""
+        taken: list[_Waiting] = []
+        while self._waiting and len(taken) < MOST:
+            submission, future = self._waiting.popleft()
+            if not future.done():
+                taken.append((submission, future))
+        return taken
 
     async def _rest(self, seconds: float) -> None:
         """Leave the machine to the workers for so long; what is urgent does not wait for that."""
@@ -99,14 +122,14 @@ class Coalescer:
             async with asyncio.timeout(seconds):
                 await self._urgent.wait()
 
-    async def _singly(self, taken: Sequence[_Waiting], error: Exception) -> None:
+    async def _singly(self, driver: asyncpg.Connection, taken: Sequence[_Waiting], error: Exception) -> None:
         """One bad item must not fail its neighbours; the ids were made before, so trying again stores nothing twice."""
-        if len(taken) == 1 or not isinstance(error, SQLAlchemyError):
+        if len(taken) == 1 or driver.is_closed() or not isinstance(error, asyncpg.PostgresError):
             _fail_all(taken, error)
             return
         for index, (submission, future) in enumerate(taken):
             try:
-                _settle(future, (await self._accept([submission]))[0])
+                _settle(future, (await self._accept(driver, [submission]))[0])
             except Exception as own:
                 if is_away(own):
                     # Each of the others would only wait for a connection as long again.
@@ -114,10 +137,9 @@ class Coalescer:
                     return
                 _fail(future, own)
 
-    async def _accept(self, submissions: Sequence[Submission]) -> list[Receipt]:
-        parties = sorted({submission.actor.party for submission in submissions})
-        async with self._database.transaction(behalf_of(Role.ORIGINATOR, parties)) as connection:
-            receipts = await accept(connection, submissions)
+    async def _accept(self, driver: asyncpg.Connection, submissions: Sequence[Submission]) -> list[Receipt]:
+        vault = await sealing_vault_at(self._database, AS_GATEWAY)
+        receipts = await accept_at_once(driver, vault, blind_index_for(self._database.settings), submissions)
         self._gauge.accepted(sum(not receipt.replayed for receipt in receipts))
         return receipts
 

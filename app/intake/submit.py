@@ -3,10 +3,10 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import asyncpg
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
+from pydantic import TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
 from app import clock
@@ -32,6 +32,7 @@ from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
 from app.referrals import queries
 from app.referrals.accept import Receipt, Submission, earlier
+from app.referrals.addressees import unknown_addressees
 from app.referrals.backlog import Cause
 from app.referrals.codes import rank
 from app.referrals.deadlines import due_at
@@ -42,11 +43,11 @@ from app.referrals.states import ReferralState
 from app.web.database import database
 from app.web.docs import refusals
 from app.web.idempotency import PLAUSIBLE_KEY, REPLAYED, IdempotencyKey
-from app.web.json import json_response
+from app.web.json import json_answer, json_response, written
 from app.web.routing import StrictRequest
 
-_LOCK_NOT_AVAILABLE = "55P03"
 _USUAL = Policy()
+_WRITES = TypeAdapter(SubmittedReferral)
 
 
 class SubmitRoute(AccessRoute):
@@ -118,7 +119,7 @@ async def submit(
     request.app.state.wake.work()
     headers = {"Location": f"/v1/referrals/{receipt.referral_id}"}
     if not receipt.replayed and receipt.reference is not None:
-        return json_response(_made(submission, receipt), status=201, headers=headers)
+        return json_answer(_made(submission, receipt), status=201, headers=headers)
     async with database(request).transaction(principal.behalf) as connection:
         referral = await queries.get(connection, queries.visible(principal, Action.READ_REFERRAL), receipt.referral_id)
     if receipt.replayed:
@@ -126,22 +127,22 @@ async def submit(
     return json_response(referral, status=201, headers=headers)
 
 
-def _made(submission: Submission, receipt: Receipt) -> dict[str, Any]:
-    """The referral just made, without reading it back: it has no dispatches yet."""
-    return queries.described(
-        {
-            "id": receipt.referral_id,
-            "reference": receipt.reference,
-            "originator": submission.actor.party,
-            "state": ReferralState.ACCEPTED,
-            "created_at": receipt.created_at,
-            "updated_at": receipt.created_at,
-            "respond_by": submission.respond_by,
-            "reason": None,
-            "content": submission.content,
-        },
-        [],
-    )
+def _made(submission: Submission, receipt: Receipt) -> bytes:
+    """The referral just made, without reading it back: it has no dispatches yet.
+
+    What was stored is JSON already, and is put in as it is: none of its fields has the name of another of these.
+    """
+    columns = {
+        "id": receipt.referral_id,
+        "reference": receipt.reference,
+        "originator": submission.actor.party,
+        "state": ReferralState.ACCEPTED,
+        "created_at": receipt.created_at,
+        "updated_at": receipt.created_at,
+        "respond_by": submission.respond_by,
+        "reason": None,
+    }
+    return b"".join((written(columns)[:-1], b",", submission.content[1:-1], b',"dispatches":[]}'))
 
 
 async def _directory(request: Request) -> Directory:
@@ -151,11 +152,7 @@ async def _directory(request: Request) -> Directory:
 
 def _check_addressees(body: SubmittedReferral, principal: Principal, directory: Directory) -> None:
     """Every addressee is a party that receives referrals, and not the originator itself."""
-    errors = []
-    for index, code in enumerate(body.addressees or ()):
-        party = directory.get(code)
-        if party is None or not party.receives or code == principal.party:
-            errors.append({"pointer": f"/addressees/{index}", "detail": "Name another body that receives referrals."})
+    errors = unknown_addressees(body.addressees, principal.party, directory)
     if errors:
         raise Problem(UNKNOWN_ADDRESSEE, errors=errors)
 
@@ -171,7 +168,7 @@ def _submission(
         priority=rank(body.priority),
         crime_types=[crime_type.value for crime_type in body.crime_types],
         addressees=body.addressees,
-        content=body.model_dump_json(exclude_unset=True).encode(),
+        content=_WRITES.dump_json(body, exclude_unset=True),
         respond_by=due_at(clock.now(), body.priority, _USUAL),
         # The key is the client's own text: only a keyed hash of it is kept.
         key=keys.digest(Purpose.IDEMPOTENCY, idempotency_key.encode()) if idempotency_key is not None else None,
@@ -186,10 +183,8 @@ async def _store(request: Request, submission: Submission) -> Receipt:
         return await _replay(request, submission)
     try:
         return await coalescer.submit(submission)
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-            raise Problem(IDEMPOTENCY_IN_FLIGHT, retry_after=1) from None
-        raise
+    except asyncpg.LockNotAvailableError:
+        raise Problem(IDEMPOTENCY_IN_FLIGHT, retry_after=1) from None
 
 
 _WHY = {

@@ -76,10 +76,13 @@ class Contact:
 
 
 _LOAD = text("""
-    SELECT party.code, party.channel, CAST(party.policy->>'notices_per_day' AS integer) AS notices_per_day,
+    SELECT party.code, party.channel,
+           CAST(coalesce(own.document, party.policy)->>'notices_per_day' AS integer) AS notices_per_day,
            endpoint.url, endpoint.version, endpoint.disabled_reason, endpoint.previous_until > now() AS changing,
            mailbox.address, mailbox.bounce_reason
       FROM party
+      LEFT JOIN LATERAL (SELECT document FROM own_policy WHERE own_policy.agency = party.code
+                          ORDER BY version DESC LIMIT 1) AS own ON true
       LEFT JOIN push_endpoint AS endpoint ON endpoint.agency = party.code
       LEFT JOIN email_mailbox AS mailbox ON mailbox.agency = party.code
      WHERE party.channel IN ('push', 'email')

@@ -1,6 +1,7 @@
 """What a party asks of the referrals that come to it. Pure."""
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
@@ -9,6 +10,15 @@ from app.parties.codes import CrimeType
 
 Weekday = Annotated[int, Field(ge=1, le=7)]
 """An ISO weekday: Monday is 1, Sunday 7."""
+
+
+class OutOfOffice(BaseModel):
+    """The days on which nobody of a party works, both included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first_day: date
+    last_day: date
 
 
 class Policy(BaseModel):
@@ -32,6 +42,12 @@ class Policy(BaseModel):
     urgent_grace_hours: int = Field(default=24, ge=0, description="Clock hours from due to expired, when urgent. [mem]")
     grace_days: int = Field(default=5, ge=0, description="Working days from due to expired, otherwise. [mem]")
     needs_release: bool = Field(default=False, description="A co-ordinator releases each dispatch to it.")
+    out_of_office: OutOfOffice | None = Field(default=None, description="It is asked then too, and that is said.")
+
+    def away_until(self, on: date) -> date | None:
+        """The last day of its absence, where it is away on this day."""
+        away = self.out_of_office
+        return away.last_day if away is not None and away.first_day <= on <= away.last_day else None
 
     @field_serializer("crime_types", "working_days", when_used="json-unless-none")
     def _in_order(self, values: Iterable[CrimeType | int]) -> list[CrimeType | int]:

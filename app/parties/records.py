@@ -42,6 +42,8 @@ class Directory:
     def __init__(self, parties: Iterable[PartyRecord]) -> None:
         ordered = sorted(parties, key=lambda party: party.code)
         self._parties = {party.code: party for party in ordered}
+        self.receiving = frozenset(party.code for party in ordered if party.receives)
+        """The codes of every party that may be an addressee."""
         self._ground = {party.code: self._ground_of(party) for party in ordered}
 
     def get(self, code: str) -> PartyRecord | None:

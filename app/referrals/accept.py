@@ -1,25 +1,26 @@
 """Accepting referrals: a list of submissions in, receipts out, one statement, one commit. One is a list of one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import text
 
 from app.audit.record import Actor
 from app.crypto.blind_index import BlindIndex
 from app.crypto.sealing import Place
 from app.crypto.vault import Vault, blind_index_of, sealing_vault
-from app.db import Connection
+from app.db import Connection, Numbered
 from app.referrals.views import document
 
 # A twin of a request may hold its key in another transaction: its commit is waited for, but not for ever. Twice this,
 # for a shared transaction and then one's own, is less than a request waits at all.
-_ACCEPT = text("""
+_STATEMENT = """
     WITH limited AS MATERIALIZED (
-        SELECT set_config('lock_timeout', '700ms', true)
+        SELECT {settings}
     ), offered AS (
         SELECT offered.* FROM limited CROSS JOIN unnest(
             CAST(:ids AS uuid[]), CAST(:originators AS text[]), CAST(:regions AS text[]),
@@ -59,13 +60,21 @@ _ACCEPT = text("""
           FROM offered JOIN accepted USING (id)
     )
     SELECT id, reference, created_at FROM accepted
-""")
+"""
+_LIMIT = "set_config('lock_timeout', '700ms', true)"
+_ACCEPT = text(_STATEMENT.format(settings=_LIMIT))
 
-_EARLIER = text("""
+# Nothing is inserted, and no condition on rows looked at, before `offered` gives its first row, which is after this.
+_PARTIES = "set_config('gain.parties', CAST(CAST(:parties AS text[]) AS text), false)"
+_ACCEPT_AT_ONCE = Numbered.of(_STATEMENT.format(settings=f"{_LIMIT}, {_PARTIES}"))
+
+_EARLIER_TEXT = """
     SELECT offered.id AS offered_id, submission.referral_id, submission.sameness
       FROM unnest(CAST(:ids AS uuid[]), CAST(:parties AS text[]), CAST(:keys AS bytea[])) AS offered (id, party, key)
       JOIN submission ON submission.party = offered.party AND submission.key = offered.key
-""")
+"""
+_EARLIER = text(_EARLIER_TEXT)
+_EARLIER_NUMBERED = Numbered.of(_EARLIER_TEXT)
 
 
 _DISPOSED = b""
@@ -119,12 +128,28 @@ async def accept(connection: Connection, submissions: Sequence[Submission]) -> l
     """
     items = _first_of_each_key(submissions)
     vault = await sealing_vault(connection)
-    parameters = _columns(items) | sealed(vault, items) | indexed(blind_index_of(connection), items)
-    rows = await connection.execute(_ACCEPT, parameters)
+    rows = await connection.execute(_ACCEPT, columns(items, vault, blind_index_of(connection)))
     receipts = {row.id: Receipt(row.id, row.reference, row.created_at) for row in rows}
     repeated = [item for item in submissions if item.id not in receipts]
     if repeated:
         receipts |= await _earlier(connection, repeated)
+    return [receipts[item.id] for item in submissions]
+
+
+async def accept_at_once(
+    driver: asyncpg.Connection, vault: Vault, index: BlindIndex, submissions: Sequence[Submission]
+) -> list[Receipt]:
+    """The same in a transaction of its own, by one round trip: committed when this returns.
+
+    `driver` acts as originators do, and from here on for the parties of these. Raises the driver's own errors.
+    """
+    items = _first_of_each_key(submissions)
+    parties = sorted({item.actor.party for item in items})
+    given = columns(items, vault, index) | {"parties": parties}
+    receipts = {row[0]: Receipt(*row) for row in await _ACCEPT_AT_ONCE.fetch(driver, given)}
+    repeated = [item for item in submissions if item.id not in receipts]
+    if repeated:
+        receipts |= _told_of(repeated, await _EARLIER_NUMBERED.fetch(driver, _keys_of(repeated)))
     return [receipts[item.id] for item in submissions]
 
 
@@ -146,6 +171,11 @@ def _first_of_each_key(submissions: Sequence[Submission]) -> list[Submission]:
             seen.add((item.actor.party, item.key))
         first.append(item)
     return first
+
+
+def columns(items: Sequence[Submission], vault: Vault, index: BlindIndex) -> dict[str, list[Any]]:
+    """What the accepting statement is given, sealed. Raises `Unopenable`."""
+    return _columns(items) | sealed(vault, items) | indexed(index, items)
 
 
 def _columns(items: Sequence[Submission]) -> dict[str, list[Any]]:
@@ -189,25 +219,30 @@ def indexed(index: BlindIndex, items: Sequence[Submission]) -> dict[str, list[An
 
 async def _earlier(connection: Connection, items: Sequence[Submission]) -> dict[UUID, Receipt]:
     """The receipts of submissions that were not stored now: stored before under their key, or (a retry) their id."""
-    rows = await connection.execute(
-        _EARLIER,
-        {
-            "ids": [item.id for item in items],
-            "parties": [item.actor.party for item in items],
-            "keys": [item.key for item in items],
-        },
-    )
-    found = {row.offered_id: row for row in rows}
+    return _told_of(items, (await connection.execute(_EARLIER, _keys_of(items))).all())
+
+
+def _keys_of(items: Sequence[Submission]) -> dict[str, list[Any]]:
+    return {
+        "ids": [item.id for item in items],
+        "parties": [item.actor.party for item in items],
+        "keys": [item.key for item in items],
+    }
+
+
+def _told_of(items: Sequence[Submission], rows: Iterable[Sequence[Any]]) -> dict[UUID, Receipt]:
+    """The receipts that the rows of `_EARLIER` tell of."""
+    found = {offered_id: (referral_id, sameness) for offered_id, referral_id, sameness in rows}
     receipts = {}
     for item in items:
-        row = found.get(item.id)
-        if row is None or row.referral_id == item.id:
+        referral_id, sameness = found.get(item.id, (item.id, None))
+        if referral_id == item.id:
             receipts[item.id] = Receipt(item.id)
         else:
             receipts[item.id] = Receipt(
-                row.referral_id,
+                referral_id,
                 replayed=True,
-                conflict=row.sameness not in (item.sameness, _DISPOSED),
-                disposed=row.sameness == _DISPOSED,
+                conflict=sameness not in (item.sameness, _DISPOSED),
+                disposed=sameness == _DISPOSED,
             )
     return receipts

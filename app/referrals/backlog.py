@@ -24,6 +24,10 @@ LINE = 128
 """Routine submissions that may stand in line in one process while it rests: as many as its two lanes take at once.
 Twice as many, at the longest rest, are still stored before a request gives up."""
 
+BATCH_SHARE, BATCH_SHARE_OF_SECONDS = 0.05, 1 / 60
+"""The part of the bound that rows of batches may fill, and of its seconds that the oldest may wait before batches rest:
+a thousand, and two seconds, by the usual bounds."""
+
 SHORTEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1, 60
 _JITTER = 0.25  # of a `Retry-After`, so that those refused together do not come back together
 
@@ -80,6 +84,17 @@ def refuses(backlog: Backlog, bounds: Bounds, priority: PriorityRank) -> Cause |
 def room(backlog: Backlog, bounds: Bounds, priority: PriorityRank) -> int:
     """How many more of this priority are taken before it is refused; 0: none."""
     return 0 if refuses(backlog, bounds, priority) else bounds.limit(priority) - backlog.referrals
+
+
+def batch_room(backlog: Backlog, bounds: Bounds) -> int:
+    """How many rows of batches may be accepted now; 0: batches rest.
+
+    Batches fill a small part of the bound and leave the rest to single referrals, so that those are not refused because
+    of a batch, and wait behind few of its rows. Nor do batches add to what fan-out is late with.
+    """
+    if backlog.seconds >= bounds.seconds * BATCH_SHARE_OF_SECONDS:
+        return 0
+    return max(0, math.ceil(bounds.referrals * BATCH_SHARE) - backlog.referrals)
 
 
 def rest(backlog: Backlog) -> float:

@@ -55,10 +55,15 @@ _WRITE = text("""
        SET failures = excluded.failures, since = excluded.since, next_at = excluded.next_at
 """)
 
+_PAUSED_NOW = f"next_at >= now() - interval '{LAPSE_SECONDS} seconds'"
+
+PAUSED_AGENCIES = f"SELECT agency FROM circuit WHERE {_PAUSED_NOW}"  # noqa: S608
+"""SQL: the agencies that some worker does not call now, for a statement that tells more of them."""
+
 # Each process finds out for itself: the agency is called again when the first of them does.
 _PAUSED = text(f"""
     SELECT agency, max(failures) AS failures, min(since) AS since, min(next_at) AS next_at FROM circuit
-     WHERE next_at >= now() - interval '{LAPSE_SECONDS} seconds'
+     WHERE {_PAUSED_NOW}
      GROUP BY agency ORDER BY agency
 """)  # noqa: S608
 

@@ -27,6 +27,11 @@ START_OF_DAY = time(9)
 """When a working day begins. What comes earlier counts from then, or an earlier receipt could fall due later."""
 
 
+def london_day(moment: datetime) -> date:
+    """The day in London."""
+    return moment.astimezone(LONDON).date()
+
+
 def due_at(received: datetime, priority: Priority, policy: Policy) -> datetime:
     """When a referral received then is due, in UTC. Raises `ValueError` for a time without a zone."""
     if received.tzinfo is None:

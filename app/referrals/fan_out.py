@@ -5,15 +5,15 @@ Where a batch fails, its referrals are fanned out one by one, each with a number
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from uuid_utils.compat import uuid7
 
+from app import clock
 from app.audit.record import Actor
 from app.db import AS_WORKER, Connection, Database, is_away
 from app.logs import logger
@@ -22,10 +22,11 @@ from app.parties.directory import Directory, DirectoryCache
 from app.parties.policy import Policy
 from app.referrals import duplicates, fan_out_tries, lifecycle
 from app.referrals.codes import priority_of
+from app.referrals.deadlines import london_day
 from app.referrals.fan_out_tries import MOST_TRIES, Try
-from app.referrals.lifecycle import NewDispatch
+from app.referrals.lifecycle import NewDispatch, Terms
 from app.referrals.schedule import next_check, span, steps
-from app.routing.matrix import Facts, Matrix, decide
+from app.routing.matrix import Choice, Facts, Matrix, decide
 from app.routing.reference import MatrixCache
 
 log = logger()
@@ -64,14 +65,22 @@ _WAITING = text("""
 _Referral = Row[tuple[Any, ...]]
 
 
+_ForWhom = tuple[Actor, Collection[str]]
+"""Who fans out, and the agencies that an adapter reaches."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """By what a batch is fanned out, and on whose behalf. `adapted`: the agencies that an adapter reaches."""
+    """By what a batch is fanned out, and on whose behalf. `adapted`: the agencies that an adapter reaches.
+
+    `terms` are those worked out for the batch so far.
+    """
 
     actor: Actor
     adapted: Collection[str]
     directory: Directory
     matrix: Matrix
+    terms: dict[tuple[Choice, datetime, Priority], Terms] = field(default_factory=dict)
 
 
 class FanOut:
@@ -88,14 +97,17 @@ class FanOut:
         Returns how many it took (0: none waits). `adapted` are the agencies that an adapter of this system reaches.
         Raises where the database is away, or no reference data can be read: that is no referral's fault.
         """
-        async with database.transaction(AS_WORKER) as connection:
-            means = _Means(actor, adapted, await self._directory.get(connection), await self._matrix.get(connection))
-        return await self._batch(database, means, limit) + await self._singly(database, means)
+        for_whom = (actor, adapted)
+        return await self._batch(database, for_whom, limit) + await self._singly(database, for_whom)
 
-    async def _batch(self, database: Database, means: _Means, limit: int) -> int:
+    async def _means(self, connection: Connection, for_whom: _ForWhom) -> _Means:
+        return _Means(*for_whom, await self._directory.get(connection), await self._matrix.get(connection))
+
+    async def _batch(self, database: Database, for_whom: _ForWhom, limit: int) -> int:
         referrals: Sequence[_Referral] = []
         try:
             async with database.transaction(AS_WORKER) as connection:
+                means = await self._means(connection, for_whom)
                 parameters = {"limit": limit, "late": LATE_SECONDS}
                 referrals = (await connection.execute(_CLAIM, parameters)).all()
                 late = any(referral.late for referral in referrals)
@@ -111,12 +123,13 @@ class FanOut:
             await self._failed(database, _ids(referrals), error)
         return len(referrals)
 
-    async def _singly(self, database: Database, means: _Means) -> int:
+    async def _singly(self, database: Database, for_whom: _ForWhom) -> int:
         if time.monotonic() < self._look_at:
             return 0
         for number in range(_SINGLY):
             async with database.transaction(AS_WORKER) as connection:
                 taken = await fan_out_tries.take(connection)
+                means = await self._means(connection, for_whom)
             if taken is None:
                 self._look_at = time.monotonic() + _LOOK_SECONDS
                 return number
@@ -180,29 +193,33 @@ async def _open(connection: Connection, means: _Means, referrals: Sequence[_Refe
 
 
 def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
-    facts = Facts(referral.originator, referral.crime_types, referral.addressees)
+    facts = Facts(referral.originator, referral.crime_types, referral.addressees, london_day(clock.now()))
     priority = Priority(priority_of(referral.priority))
-    dispatches = []
-    for choice in decide(facts, means.matrix, means.directory):
-        due, expires, next_check_at = _times(referral.created_at, priority, means.directory[choice.agency].policy)
-        dispatches.append(
-            NewDispatch(
-                id=uuid7(),
-                referral_id=referral.id,
-                agency=choice.agency,
-                rule=choice.rule,
-                release=choice.release,
-                reason=choice.reason,
-                gateway=choice.gateway,
-                due_at=due,
-                expires_at=expires,
-                next_check_at=next_check_at,
-                held=choice.needs_release,
-                needs_release=choice.needs_release,
-                adapter=choice.agency in means.adapted,
-            )
+    return [
+        NewDispatch(referral.id, choice.agency, _terms(choice, referral.created_at, priority, means))
+        for choice in decide(facts, means.matrix, means.directory)
+    ]
+
+
+def _terms(choice: Choice, received: datetime, priority: Priority, means: _Means) -> Terms:
+    # Referrals that were accepted in one transaction have their times in common.
+    key = (choice, received, priority)
+    known = means.terms.get(key)
+    if known is None:
+        due, expires, next_check_at = _times(received, priority, means.directory[choice.agency].policy)
+        known = means.terms[key] = Terms(
+            rule=choice.rule,
+            release=choice.release,
+            reason=choice.reason,
+            gateway=choice.gateway,
+            due_at=due,
+            expires_at=expires,
+            next_check_at=next_check_at,
+            held=choice.needs_release,
+            needs_release=choice.needs_release,
+            adapter=choice.agency in means.adapted,
         )
-    return dispatches
+    return known
 
 
 # One referral goes to twenty agencies, most of them with the same policy: worked out once, looked up for the others.

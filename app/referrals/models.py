@@ -107,14 +107,15 @@ class Dispatch(Base):
     something of it (a chase, an alert, overdue, expiry); it stands in `query`, since `queried_at`. Until the claim ends
     the item belongs to the consumer that holds `claim_id`. `due_delivery_at` is when an adapter takes it
     next (null: no adapter has anything to do); `attempt` fences: a result is recorded only for the attempt that is
-    current; `failures` counts failed hand-overs. `ended_because` is our own word for it, `sealed_reason` a person's.
+    current; `failures` counts failed hand-overs. `ended_because` is our own word for it, `sealed_reason` a person's;
+    `decline_reason` is the agency's code (null where it declined before codes were kept).
     """
 
     __tablename__ = "dispatch"
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
-    referral_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("referral.id"))
+    referral_id: Mapped[UUID] = mapped_column(Uuid)
     agency: Mapped[str] = mapped_column(Text)
     round: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     state: Mapped[str] = mapped_column(Text)
@@ -148,6 +149,7 @@ class Dispatch(Base):
     last_failure: Mapped[str | None] = mapped_column(Text)
     ended_because: Mapped[str | None] = mapped_column(Text)
     sealed_reason: Mapped[bytes | None]
+    decline_reason: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint(_one_of("state", DispatchState), name="state"),
@@ -187,6 +189,13 @@ class Dispatch(Base):
             "due_at",
             postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
         ),
+        Index("ix_dispatch_due", _REGION, "due_at", postgresql_where=text(f"overdue_at IS NULL AND {_CLOCK_RUNS}")),
+        Index(
+            "ix_dispatch_expires",
+            _REGION,
+            "expires_at",
+            postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
+        ),
         Index(
             "ix_dispatch_urgent",
             "queued_at",
@@ -214,7 +223,7 @@ class Response(Base):
     __tablename__ = "response"
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    dispatch_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("dispatch.id"))
+    dispatch_id: Mapped[UUID] = mapped_column(Uuid)
     referral_id: Mapped[UUID] = mapped_column(Uuid)
     agency: Mapped[str] = mapped_column(Text)
     outcome: Mapped[str] = mapped_column(Text)

@@ -69,6 +69,14 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was claimed. `more`: another worker held an agency's count, so that more may be there the next moment."""
+
+    items: list[HandOver]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeFailed:
     """A notice that cannot be given; `reason` holds no personal data. `ended` is an address not to be used again."""
 
@@ -79,12 +87,12 @@ class NoticeFailed:
     ended: str | None = None
 
 
-async def claim(connection: Connection, rooms: Mapping[str, Room], limit: int) -> list[HandOver]:
+async def claim(connection: Connection, rooms: Mapping[str, Room], limit: int) -> Claimed:
     """Claim up to `limit` dispatches whose agencies are to be told, within their quotas. Commit before telling."""
     free = [agency for agency, room in rooms.items() if room.free > 0]
     due = [row.agency for row in await connection.execute(_DUE, {"agencies": sorted(free)})] if free else []
     if not due:
-        return []
+        return Claimed([], more=False)
     await connection.execute(_COUNT, {"agencies": due})
     counted = (await connection.execute(_COUNTED, {"agencies": due})).all()
     slots = [slot for row in counted for slot in allowed(row.agency, rooms[row.agency], row.in_minute, row.in_day)]
@@ -93,7 +101,7 @@ async def claim(connection: Connection, rooms: Mapping[str, Room], limit: int) -
     if numbers:
         notices = [rooms[agency].quota.notices(number) for agency, number in numbers.items()]
         await connection.execute(_ADD, {"agencies": list(numbers), "numbers": notices})
-    return claimed
+    return Claimed(claimed, more=len(counted) < len(due))
 
 
 def allowed(agency: str, room: Room, in_minute: int, in_day: int) -> list[Slot]:

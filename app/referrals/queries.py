@@ -41,7 +41,8 @@ def visible(principal: Principal, action: Action) -> ColumnElement[bool]:
         case Relation.OWN:
             return Referral.originator == principal.party
         case Relation.REGION:
-            return Referral.region == principal.party
+            # One region alone keeps the order of the index.
+            return Referral.region.in_(principal.parties) if principal.covers else Referral.region == principal.party
         case Relation.ALL:
             return true()
         case Relation.ADDRESSED:
@@ -129,10 +130,11 @@ async def questions(connection: Connection, seen: ColumnElement[bool], limit: in
     return [dict(row._mapping) for row in rows]
 
 
-async def responses(connection: Connection, referral_id: UUID) -> list[dict[str, Any]]:
-    """The answers to a referral the caller may see, oldest first. Late and conflicting ones are the co-ordinator's.
+async def responses(connection: Connection, referral_id: UUID, *, flagged: bool = False) -> list[dict[str, Any]]:
+    """The answers to a referral the caller may see, oldest first.
 
-    Raises `Problem` (410) where it was disposed of since the caller looked.
+    Late and conflicting ones are the co-ordinator's: with `flagged` they are there too, and each answer has its `flag`
+    (null, `late` or `conflict`). Raises `Problem` (410) where the referral was disposed of since the caller looked.
     """
     rows = await connection.execute(
         select(
@@ -142,13 +144,14 @@ async def responses(connection: Connection, referral_id: UUID) -> list[dict[str,
             Response.recorded_at,
             Response.content,
             Response.sealed,
+            Response.flag,
             Referral.disposed_at,
             WrappedKey.ring_key,
             WrappedKey.wrapped,
         )
         .join(Referral, Referral.id == Response.referral_id)
         .outerjoin(WrappedKey, WrappedKey.referral_id == Response.referral_id)
-        .where(Response.referral_id == referral_id, Response.flag.is_(None))
+        .where(Response.referral_id == referral_id, true() if flagged else Response.flag.is_(None))
         .order_by(Response.recorded_at, Response.id)
     )
     opener, found = Opener(connection), rows.all()
@@ -160,6 +163,7 @@ async def responses(connection: Connection, referral_id: UUID) -> list[dict[str,
             "dispatch_id": row.dispatch_id,
             "agency": row.agency,
             "recorded_at": row.recorded_at,
+            **({"flag": row.flag} if flagged else {}),
             **document(opener.content("response", row.id, referral_id, row)),
         }
         for row in found

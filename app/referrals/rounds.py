@@ -6,7 +6,6 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor
 from app.db import Connection
@@ -16,10 +15,11 @@ from app.parties.directory import Directory, PartyRecord
 from app.referrals import lifecycle
 from app.referrals.alerts import settle_alerts
 from app.referrals.codes import priority_of
-from app.referrals.lifecycle import NewDispatch, Restart
+from app.referrals.deadlines import london_day
+from app.referrals.lifecycle import NewDispatch, Restart, Terms
 from app.referrals.schedule import next_check, span, steps
 from app.referrals.states import FINAL, OPEN, DispatchState, ReferralState
-from app.routing.matrix import Facts, Matrix, decide, propose_gateway
+from app.routing.matrix import Facts, Matrix, decide, noted, propose_gateway
 
 ADDED, REDELIVERED = "added", "redelivered"
 """The rules of dispatches that a co-ordinator made."""
@@ -118,13 +118,10 @@ def _new(
     party = reference.directory[agency]
     priority = Priority(priority_of(referral.priority))
     time = restart(referral.now, priority, party, simulated=reference.simulated)
-    return NewDispatch(
-        id=uuid7(),
-        referral_id=referral.id,
-        agency=agency,
+    terms = Terms(
         rule=why[0],
         release=reference.matrix.release,
-        reason=why[1],
+        reason=noted(why[1], party, london_day(referral.now)),
         gateway=propose_gateway(reference.directory[referral.originator], party, reference.matrix.gateways),
         due_at=time.due_at,
         expires_at=time.expires_at,
@@ -134,3 +131,4 @@ def _new(
         needs_release=False,
         adapter=time.adapter,
     )
+    return NewDispatch(referral.id, agency, terms)

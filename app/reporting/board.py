@@ -1,6 +1,6 @@
 """What a co-ordinator's page shows: the queues, what is held, the referrals in progress, and whether the parts work.
 
-Set-based: nine queries however much there is. Nothing of what was submitted is read: the page names no subject.
+Set-based: a dozen queries however much there is. Nothing of what was submitted is read: the page names no subject.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,12 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
-from app.db import Connection
+from app.db import Behalf, Connection
 from app.referrals import duplicates
 from app.referrals.codes import priority_of
 from app.referrals.heartbeat import Beating, silent_seconds
 from app.referrals.states import CLOCK_RUNS
+from app.reporting.needs import MOST_SHOWN, SHOWN, Needs, Scope, needs
 from app.reporting.queues import observed
 from app.reporting.trouble import NO_TROUBLE, Trouble, trouble
 
@@ -26,10 +27,16 @@ DUPLICATES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What part of it: the referrals of a region, or (None) of all; those older than the id `after`, if given."""
+    """What part of it: the referrals of a region, or (None) of all; those older than the id `after`, if given.
+
+    `scope` is what of the cases that need somebody, and `behalf` on whose behalf all of it is read, where that is not
+    the region's own; the region itself where not given.
+    """
 
     region: str | None
     after: UUID | None = None
+    scope: Scope | None = None
+    behalf: Behalf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class Board:
     with its `dispatches`; `following` is the id after which the next page begins. `silent` has the seconds
     since each part last completed work, None where it never did. `trouble` is what fails on the way to the agencies.
     `duplicates` are up to `DUPLICATES_SHOWN` + 1 undecided possible duplicates, newest first, as
-    `referrals.duplicates.page` gives them.
+    `referrals.duplicates.page` gives them. `needs` are the cases of the view's scope, by group.
     """
 
     at: datetime
@@ -53,6 +60,7 @@ class Board:
     silent: Mapping[Beating, float | None]
     trouble: Trouble = NO_TROUBLE
     duplicates: Sequence[dict[str, Any]] = ()
+    needs: Sequence[Needs] = ()
 
 
 def _of_referrals(condition: str, order: str) -> TextClause:
@@ -108,6 +116,7 @@ async def board(connection: Connection, view: View) -> Board:
         silent=await silent_seconds(connection),
         trouble=await trouble(connection, view.region),
         duplicates=await duplicates.page(connection, view.region, limit=DUPLICATES_SHOWN + 1),
+        needs=await needs(connection, view.scope, MOST_SHOWN if view.scope.group else SHOWN) if view.scope else (),
     )
 
 

@@ -1,6 +1,5 @@
 """The queues: what waits at every agency, counted over what the caller oversees."""
 
-from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 
@@ -75,7 +74,8 @@ def _queues(condition: str) -> TextClause:
            least(waiting.oldest_due, unmarked.oldest_due) AS oldest_due,
            CAST(extract(epoch FROM now() - waiting.unseen_since) AS bigint) AS unseen_seconds, seen.unheard_seconds,
            CAST(extract(epoch FROM now() - waiting.oldest) AS bigint) AS oldest_age_seconds,
-           coalesce(waiting.answered, 0) AS answered_today, seen.last_seen_at
+           coalesce(waiting.answered, 0) AS answered_today, seen.last_seen_at,
+           party.code IN ({circuits.PAUSED_AGENCIES}) AS not_called
       FROM party
       LEFT JOIN waiting ON waiting.agency = party.code
       LEFT JOIN unmarked ON unmarked.agency = party.code
@@ -112,7 +112,7 @@ def health(*, overdue: int, failing: int, unseen_seconds: int | None, unheard_se
     return Health.SLOW if overdue else Health.OK
 
 
-_SIGNS = frozenset({"failing", "urgent", "oldest", "oldest_due", "unseen_seconds", "unheard_seconds"})
+_SIGNS = frozenset({"failing", "not_called", "urgent", "oldest", "oldest_due", "unseen_seconds", "unheard_seconds"})
 """What a row of `observed` has and the contract's row does not."""
 
 
@@ -139,10 +139,9 @@ async def observed(connection: Connection, region: str | None) -> list[dict[str,
     """
     statement, parameters = (_OF_ALL, {}) if region is None else (_OF_REGION, {"region": region})
     rows = await connection.execute(statement, parameters)
-    not_called = {row["agency"] for row in await circuits.paused(connection)}
-    return [_with_health(dict(row._mapping), not_called) for row in rows]
+    return [_with_health(dict(row._mapping)) for row in rows]
 
 
-def _with_health(row: dict[str, Any], not_called: Collection[str]) -> dict[str, Any]:
+def _with_health(row: dict[str, Any]) -> dict[str, Any]:
     signs = {name: row[name] for name in ("overdue", "unseen_seconds", "unheard_seconds")}
-    return {**row, "health": health(**signs, failing=row["failing"] or row["agency"] in not_called)}
+    return {**row, "health": health(**signs, failing=row["failing"] or row["not_called"])}

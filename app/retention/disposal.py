@@ -54,6 +54,7 @@ _ERASE: tuple[TextClause, ...] = tuple(
     for statement in (
         "DELETE FROM data_key WHERE referral_id = :these",
         "DELETE FROM subject_index WHERE referral_id = :these",
+        "DELETE FROM answer_draft WHERE referral_id = :these",
         "UPDATE response SET content = '', sealed = true, sameness = uuid_send(id) WHERE referral_id = :these",
         """UPDATE message SET content = '', sealed = true
             WHERE dispatch_id = ANY(ARRAY(SELECT id FROM dispatch WHERE referral_id = :these))""",

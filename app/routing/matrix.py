@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
 
 from app.parties.records import Directory, PartyRecord
 
@@ -42,15 +44,18 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the decision needs of a referral. No addressees (None or empty): the matrix chooses."""
+    """What the decision needs of a referral. No addressees (None or empty): the matrix chooses.
+
+    `on` is the day on which it is decided, for who is away then.
+    """
 
     originator: str
     crime_types: Sequence[str]
     addressees: Sequence[str] | None = None
+    on: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One agency to be asked: by which rule of which release, why, on which gateway (None: no gateway is proposed).
 
     `needs_release` holds this dispatch, and no other, until a co-ordinator releases it.
@@ -80,8 +85,15 @@ def decide(facts: Facts, matrix: Matrix, parties: Directory) -> list[Choice]:
             continue
         recipient = parties[agency]
         gateway = _gateway_to(recipient, gateways)
-        choices.append(Choice(agency, rule, matrix.release, reason, gateway, recipient.policy.needs_release))
+        why = noted(reason, recipient, facts.on)
+        choices.append(Choice(agency, rule, matrix.release, why, gateway, recipient.policy.needs_release))
     return choices
+
+
+def noted(reason: str, recipient: PartyRecord, on: date | None) -> str:
+    """The reason, and until when the recipient is away, where it has said so. It is asked all the same."""
+    until = recipient.policy.away_until(on) if on is not None else None
+    return reason if until is None else f"{reason}; out of office until {until:%-d %B %Y}"
 
 
 def propose_gateway(sender: PartyRecord, recipient: PartyRecord, gateways: Iterable[Gateway]) -> str | None:
@@ -122,7 +134,11 @@ def _gateways_from(sender: PartyRecord, gateways: Iterable[Gateway]) -> list[Gat
 
 
 def _gateway_to(recipient: PartyRecord, gateways: Iterable[Gateway]) -> str | None:
-    return next((gateway.legal_basis for gateway in gateways if gateway.recipient in _names(recipient)), None)
+    names = _names(recipient)
+    for gateway in gateways:
+        if gateway.recipient in names:
+            return gateway.legal_basis
+    return None
 
 
 def _names(party: PartyRecord) -> tuple[str, str, str]:

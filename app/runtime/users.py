@@ -28,7 +28,7 @@ COLUMNS = ("user name", "party", "roles", "state", "created", "signed in", "name
 _CAST = (
     NewAccount("TARIAN", "coordinator@tarian.example", "Ceri Coordinator", (Role.COORDINATOR,)),
     NewAccount("SWP", "analyst@swp.example", "Aled Analyst", (Role.ORIGINATOR,)),
-    NewAccount("HMRC", "desk@hmrc.example", "Dana Desk", (Role.AGENCY,)),
+    NewAccount("HMRC", "desk@hmrc.example", "Dana Desk", (Role.AGENCY,), manager=True),
     NewAccount("GAIN", "auditor@gain.example", "Owen Auditor", (Role.AUDITOR,)),
 )
 """The people of the demonstration: nobody of these names is meant."""
@@ -65,6 +65,11 @@ def lock(data_dir: Path, username: str) -> None:
 def unlock(data_dir: Path, username: str) -> None:
     """Let somebody in again. Raises as `add`."""
     _there(_registered(data_dir, lambda registrar, connection: registrar.unlock(connection, username)))
+
+
+def manage(data_dir: Path, username: str, *, manager: bool) -> None:
+    """Let somebody change their party's policy, or no more. Raises as `add`."""
+    _there(_registered(data_dir, lambda registrar, connection: registrar.manage(connection, username, manager)))
 
 
 def remove(data_dir: Path, username: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import orjson
 from fastapi.sse import format_sse_event
 
+from app.access.covers import Covers
 from app.access.policy import Role
 from app.access.principal import behalf_of
 from app.access.sessions import in_force
@@ -66,12 +67,18 @@ class Live:
     """The open pages of this process. Between looks no page holds a database connection."""
 
     def __init__(
-        self, database: Database, readiness: Readiness, backlog: BacklogGauge, stopping: asyncio.Event
+        self,
+        database: Database,
+        readiness: Readiness,
+        backlog: BacklogGauge,
+        stopping: asyncio.Event,
+        covers: Covers | None = None,
     ) -> None:
         self._database = database
         self._readiness = readiness
         self._backlog = backlog
         self._stopping = stopping
+        self._covers = covers or Covers(database)
         self._followers: set[_Follower] = set()
         self._painters: dict[View, Painter] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -145,7 +152,7 @@ class Live:
         running = Running((await report).works("broker"), self._backlog.refused_priorities())
         found = await self._paint(boards, running)
         for follower in followers:
-            if follower.session in valid:
+            if follower.session in valid and follower.view in found:
                 follower.offer(found[follower.view])
             else:
                 follower.end()
@@ -159,7 +166,7 @@ class Live:
 
     async def _read(self, followers: Sequence[_Follower]) -> tuple[set[bytes], dict[View, Board]]:
         """The sessions still in force, and one board for each view however many pages show it."""
-        views = {follower.view for follower in followers}
+        views = {follower.view for follower in followers if self._may_still(follower.view)}
         async with self._database.transaction(AS_GATEWAY) as connection:
             valid = await in_force(connection, {follower.session for follower in followers})
             boards = {}
@@ -168,7 +175,14 @@ class Live:
                 boards[view] = await board(connection, view)
             return valid, boards
 
+    def _may_still(self, view: View) -> bool:
+        """Whether all that a view acts for is covered still: no stream outlasts the cover it was opened under."""
+        party, *covered = _behalf(view).parties or ("",)
+        return set(covered) <= set(self._covers.of(party, Role.COORDINATOR))
+
 
 def _behalf(view: View) -> Behalf:
-    """On whose behalf a view is looked at: its region's, or the national co-ordinators'."""
+    """On whose behalf a view is looked at: whoever opened it, its region, or the national co-ordinators."""
+    if view.behalf is not None:
+        return view.behalf
     return behalf_of(Role.NATIONAL, ()) if view.region is None else behalf_of(Role.COORDINATOR, [view.region])

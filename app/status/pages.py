@@ -1,13 +1,14 @@
 """The first page: what needs a co-ordinator now, the queues, the referrals in progress; and its live stream."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Literal
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
+from app.access.covers import listed
 from app.access.navigation import Link, add_links
 from app.access.pages import PageRoute, unattended
 from app.access.policy import Action
@@ -16,16 +17,28 @@ from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.errors import BAD_CURSOR, Problem
 from app.reporting.board import View, board
-from app.reporting.queues import region_of
+from app.reporting.handover import note_of
+from app.status.chase_pages import CHASED
 from app.status.concerns import Running
+from app.status.cover_pages import in_words
+from app.status.home_filters import Filters, HomeFilters
 from app.status.live import Live
 from app.status.parts import Painter, fill, position_of
 from app.web import cursor as cursors
 from app.web import pages
 from app.web.database import Transaction
 from app.web.health import Readiness
+from app.web.words import ago
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+DONE = {
+    "decided": "The possible duplicate is decided.",
+    "note": "The handover note is saved.",
+    "chased": CHASED,
+    "cover": "The cover is changed.",
+}
+"""What a page that leads back here has done."""
 
 Cursor = Annotated[str | None, Query(max_length=500)]
 
@@ -38,15 +51,21 @@ async def first_page(
     request: Request,
     principal: CurrentPrincipal,
     connection: Transaction,
+    filters: HomeFilters,
     cursor: Cursor = None,
     refresh: Literal["off"] | None = None,
+    done: Annotated[str, Query(max_length=50)] = "",
 ) -> Response:
     """The whole page, complete without scripts. `refresh=off` keeps it still where there are none."""
-    view = _view(principal, cursor)
+    view = _view(principal, filters, cursor)
     read = await board(connection, view)
-    shown = [str(referral["id"]) for referral in read.referrals]
+    note = await note_of(connection, view.region or principal.party)
+    shown = {str(referral["id"]) for referral in read.referrals}
+    shown |= {str(case.referral_id) for group in read.needs for case in group.cases}
     await record(
-        connection, principal.actor, [Event(Operation.CONSULTATION, "status_page.read", detail={"ids": shown})]
+        connection,
+        principal.actor,
+        [Event(Operation.CONSULTATION, "status_page.read", detail={"ids": sorted(shown), "note": note is not None})],
     )
     readiness: Readiness = request.app.state.readiness
     running = Running((await readiness.report()).works("broker"), request.app.state.backlog.refused_priorities())
@@ -54,15 +73,23 @@ async def first_page(
     return pages.render(
         "status.html",
         request=request,
-        party=principal.party,
+        shown_region=view.region,
         national=view.region is None,
         board=read,
         parts=painted,
         referrals=fill(view, read, painted),
-        stream=_address("/live", cursor=cursor),
+        stream=filters.address("/live", cursor=cursor),
         refreshing=refresh is None,
-        refresh=_address("/", cursor=cursor, refresh=refresh),
-        toggle=_address("/", cursor=cursor, refresh="off" if refresh is None else None),
+        refresh=filters.address("/", cursor=cursor, refresh=refresh),
+        toggle=filters.address("/", cursor=cursor, refresh="off" if refresh is None else None),
+        filters=filters,
+        chosen={name: getattr(filters, name) for name in filters.choices},
+        export=filters.address("/needs.csv"),
+        done=DONE.get(done),
+        note=note,
+        note_when=note and ago(note.written_at, read.at),
+        note_address=f"/handover?region={view.region or principal.party}",
+        covering=[in_words(cover) for cover in await listed(connection)],
     )
 
 
@@ -70,10 +97,14 @@ async def first_page(
 @permit(Action.SEE_STATUS_PAGE)
 @unattended
 async def live_page(
-    request: Request, principal: CurrentPrincipal, connection: Transaction, cursor: Cursor = None
+    request: Request,
+    principal: CurrentPrincipal,
+    connection: Transaction,
+    filters: HomeFilters,
+    cursor: Cursor = None,
 ) -> Response:
     """The parts of the page as they change, until the session ends."""
-    view = _view(principal, cursor)
+    view = _view(principal, filters, cursor)
     # One event for the whole stream: a row a second for each open page would bury the log and tell nothing more.
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "status_page.followed")])
     live: Live = request.app.state.live
@@ -81,17 +112,12 @@ async def live_page(
     return EventSourceResponse(live.stream(request.state.session, view), headers={"X-Accel-Buffering": "no"})
 
 
-def _view(principal: Principal, cursor: str | None) -> View:
-    """What part of the referrals the caller sees. Raises `Problem` for a cursor that is not of this list."""
-    view = View(region_of(principal, Action.SEE_STATUS_PAGE))
+def _view(principal: Principal, filters: Filters, cursor: str | None) -> View:
+    """What part of it the caller sees. Raises `Problem` for a cursor that is not of this list."""
+    view = View(filters.board_region, scope=filters.scope, behalf=principal.behalf)
     if cursor is None:
         return view
     try:
-        return View(view.region, UUID(str(cursors.decode(position_of(view), cursor)[0])))
+        return replace(view, after=UUID(str(cursors.decode(position_of(view), cursor)[0])))
     except (ValueError, IndexError):
         raise Problem(BAD_CURSOR) from None
-
-
-def _address(path: str, **query: str | None) -> str:
-    given = {name: value for name, value in query.items() if value is not None}
-    return f"{path}?{urlencode(given)}" if given else path

@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
 from app.referrals.heartbeat import Beating
 from app.referrals.states import FINAL, DispatchState, Outcome
 from app.reporting.board import Board, View
+from app.reporting.needs import Group
 from app.status.concerns import Running, concerns, is_healthy
+from app.status.needs_words import counted as counted_needs
+from app.status.needs_words import told as told_needs
 from app.web import cursor as cursors
 from app.web import pages
 from app.web.words import age, ago, away, counted, length
@@ -30,15 +34,18 @@ class Painter:
         self._made: dict[str, tuple[dict[str, Any], Markup]] = {}
 
     def paint(self, board: Board, running: Running) -> dict[str, Markup]:
-        """Every part by its id: `concerns`, `system`, `queue-total`, `queue-…` by agency, `referrals`, `referral-…`.
+        """Every part by its id.
 
+        `concerns`, `system`, `counts`, `needs`, `queue-total`, `queue-…` by agency, `referrals`, `referral-…`:
         `referrals` holds an empty place for each referral's part, to be filled with it.
         """
         contexts: dict[str, tuple[str, dict[str, Any]]] = {
             "concerns": ("concerns.html", {"concerns": concerns(board, running)}),
-            "system": ("system.html", {"system": _system(board, running.broker_ok)}),
+            "system": ("system.html", {"system": system_words(board.silent, running.broker_ok)}),
             "queue-total": ("queue_total.html", {"total": _total(board.queues)}),
             "referrals": ("referrals.html", _list(self._view, board)),
+            "counts": ("counts.html", {"counts": counted_needs(board.needs)}),
+            "needs": ("needs.html", _needs(self._view, board)),
         }
         for queue in board.queues:
             contexts[f"queue-{queue['agency']}"] = "queue.html", {"queue": _queue(queue, board.at)}
@@ -94,6 +101,27 @@ def _list(view: View, board: Board) -> dict[str, Any]:
     }
 
 
+def _needs(view: View, board: Board) -> dict[str, Any]:
+    """The cases by group; beside what is overdue, the agencies of which all can be chased at once."""
+    scope = view.scope
+    own = scope.regions[0] if scope and scope.regions else ""
+    late = [(queue["agency"], queue["overdue"]) for queue in board.queues if queue["overdue"]]
+    kept = {"region": view.region if view.region != own else None, "agency": scope and scope.agency}
+    given = {name: value for name, value in {**kept, "priority": scope and scope.priority}.items() if value}
+    return {
+        "groups": [
+            {
+                **told_needs(found, own, board.at),
+                "late": late if found.group is Group.OVERDUE else (),
+                "address": f"/?{urlencode({**given, 'group': found.group})}#needs-{found.group}",
+            }
+            for found in board.needs
+        ],
+        "narrowed": scope is not None and scope.group is not None,
+        "region": f"?{urlencode({'region': view.region})}" if view.region and view.region != own else "",
+    }
+
+
 def _queue(queue: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """What its row shows, the ages in words: as seconds they would change with every look."""
     oldest, seen = queue["oldest"], queue["last_seen_at"]
@@ -123,10 +151,10 @@ def _when(dispatch: Mapping[str, Any], now: datetime) -> str:
     return ago(closed, now) if closed else away(dispatch["due_at"], now)
 
 
-def _system(board: Board, broker_ok: bool | None) -> list[tuple[bool, str]]:
-    """Of each part, whether it works, and that in a sentence."""
+def system_words(silent: Mapping[Beating, float | None], broker_ok: bool | None) -> list[tuple[bool, str]]:
+    """Of each part, whether it works, and that in a sentence; the broker only where the system has one."""
     told = [
-        (is_healthy(board.silent[part]), f"{does} {_silence(board.silent[part])}.")
+        (is_healthy(silent[part]), f"{does} {_silence(silent[part])}.")
         for part, does in (
             (Beating.WORKER, "Workers last finished work"),
             (Beating.SCHEDULER, "Scheduler last looked for work"),

@@ -1,7 +1,6 @@
 """Retention, as a co-ordinator sees it: when a referral is reviewed, and the legal hold that keeps it from its end."""
 
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -14,14 +13,13 @@ from app.errors import DISPOSED, NOT_FOUND, STATE_CONFLICT, Problem
 from app.referrals import queries
 from app.referrals.states import ReferralState
 from app.retention import hold, review
-from app.status.actions import Acting, Reason
+from app.status.act import Acting, Referral
+from app.status.actions import Reason, answered
 from app.web.database import Transaction
 from app.web.docs import refusals
 from app.web.json import json_response
 
 router = APIRouter(route_class=AccessRoute, prefix="/v1/referrals", tags=["co-ordinators"])
-
-_Referral = dict[str, Any]
 
 
 class LegalHoldView(BaseModel):
@@ -83,11 +81,11 @@ async def read(id: UUID, principal: CurrentPrincipal, connection: Transaction) -
 async def set_hold(id: UUID, body: Reason, act: Acting) -> Response:
     """It is not disposed of, whatever its date and a review say, until the hold is lifted. Open or closed."""
 
-    async def deed(_: _Referral) -> bool:
+    async def deed(_: Referral) -> bool:
         await hold.hold(act.connection, act.principal.actor, id, body.reason)
         return True
 
-    return await act.on(id, "legal-hold", body, deed)
+    return await answered(act, id, "legal-hold", body, deed)
 
 
 @router.post(
@@ -99,8 +97,8 @@ async def set_hold(id: UUID, body: Reason, act: Acting) -> Response:
 async def lift_hold(id: UUID, body: Reason, act: Acting) -> Response:
     """From then on its review date and its review count again."""
 
-    async def deed(_: _Referral) -> bool:
+    async def deed(_: Referral) -> bool:
         await hold.lift(act.connection, act.principal.actor, id, body.reason)
         return True
 
-    return await act.on(id, "legal-hold/lift", body, deed)
+    return await answered(act, id, "legal-hold/lift", body, deed)

@@ -9,11 +9,16 @@ from fastapi import Response
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
+def written(document: Any) -> bytes:
+    """Plain data as JSON: dicts, lists, text, numbers, UUIDs, dates and times."""
+    return orjson.dumps(document, default=str, option=_OPTIONS)
+
+
+def json_answer(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An `application/json` answer of JSON that is written already."""
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
 def json_response(document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An `application/json` answer of plain data: dicts, lists, text, numbers, UUIDs, dates and times."""
-    return Response(
-        orjson.dumps(document, default=str, option=_OPTIONS),
-        status_code=status,
-        headers=dict(headers or {}),
-        media_type="application/json",
-    )
+    """An `application/json` answer of plain data."""
+    return json_answer(written(document), status=status, headers=headers)

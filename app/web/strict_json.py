@@ -10,12 +10,15 @@ import math
 import re
 from typing import Any, NoReturn
 
+import orjson
+
 MAX_DEPTH = 32
 MAX_INTEGER_DIGITS = 32
 """Far above any number the contract knows (int64 has 19 digits), far below what takes time to convert."""
 
 # Possessive, so that text without a closing quote costs one pass and not one for each quote.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_KEY_ENDS = re.compile(rb'"[ \t\n\r]*:')
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 # Only an escape can bring NUL or half a surrogate pair past the UTF-8 decoder and the JSON scanner.
@@ -33,6 +36,43 @@ class NotJson(ValueError):
 
 def parse(body: bytes) -> Any:
     """The value that `body` holds; raises `NotJson`."""
+    value = _parsed_fast(body)
+    return _parsed(body) if value is None else value
+
+
+def _parsed_fast(body: bytes) -> Any:
+    """The value of an object that is certainly in order, in half the time; None where a closer look must tell.
+
+    The fast parser takes, of what is refused here, only a key given twice, an escaped NUL, deep nesting and integers
+    beyond 64 bits, which it makes floats. A key ends with a quotation mark before a colon, so a text that has no more
+    of these than the value has keys gives none twice.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if type(value) is not dict or b"\\u0000" in body:
+        return None
+    keys, waiting = 0, [value]
+    for part in waiting:  # grows as it goes
+        if type(part) is dict:
+            keys += len(part)
+            parts: Any = part.values()
+        else:
+            parts = part
+        for each in parts:
+            kind = type(each)
+            if kind is dict or kind is list:
+                waiting.append(each)
+            elif kind is float:
+                return None
+    # No more containers than levels are allowed: so none is too deep.
+    if len(waiting) > MAX_DEPTH or len(_KEY_ENDS.findall(body)) != keys:
+        return None
+    return value
+
+
+def _parsed(body: bytes) -> Any:
     if body.startswith(b"\xef\xbb\xbf"):
         raise NotJson("It starts with a byte order mark.")
     _check_depth(body)

@@ -1,5 +1,6 @@
 """Times and codes in words, for pages. Pure. What a person reads is London's clock; what a machine reads is UTC."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -38,9 +39,27 @@ def length(seconds: float, *, whole: bool = True) -> str:
     return "under a minute"
 
 
+def span(seconds: float) -> str:
+    """A time span to two figures or so, to be compared: `40 seconds`, `35 minutes`, `31 hours`, `4.2 days`."""
+    if seconds < 90:
+        return counted(round(seconds), "second")
+    if seconds < 5_400:
+        return counted(round(seconds / 60), "minute")
+    if seconds < 172_800:
+        return counted(round(seconds / 3_600), "hour")
+    return f"{seconds / 86_400:.1f} days"
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: `1 agency`, `2 agencies`."""
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+    """A number with its noun: `1 agency`, `2 agencies`, `1,234 agencies`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def joined(names: Sequence[str], most: int = 3) -> str:
+    """Names in a sentence: `A`, `A and B`, `A, B and C`; of more than `most`, `A, B and 4 others`."""
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} others"
+    return " and ".join([", ".join(names[:-1]), *names[-1:]] if len(names) > 1 else names)
 
 
 def moment(at: datetime) -> str:

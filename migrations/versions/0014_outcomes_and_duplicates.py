@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from migrations.wall import ALL, Grants, Policies, grant, of_referral, of_region, ours, protect
 
 revision: str = "0014"
-down_revision: str | None = "0011"
+down_revision: str | None = "0013"
 branch_labels: str | None = None
 depends_on: str | None = None
 

@@ -6,7 +6,7 @@ from alembic import op
 from migrations.wall import ALL, grant, of_referral, ours, protect
 
 revision: str = "0020"
-down_revision: str | None = "0015"
+down_revision: str | None = "0018"
 branch_labels: str | None = None
 depends_on: str | None = None
 

@@ -1,6 +1,7 @@
 """What the isolation matrix is played with: who asks from where, the rows they ask for, and how each route is asked."""
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -9,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from app.access import keys as api_keys
 from app.access.forms import HEADER as FORM_TOKEN
@@ -87,20 +89,24 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral, its dispatch (the addressee's item), one held, a key, a possible duplicate, a draft: ids as text."""
+    """A referral and its originator, its dispatch, one held, a key, a cover, a duplicate, a batch, a draft."""
 
     referral: str
     reference: str
     dispatch: str
     held: str
     key: str
+    cover: str
     duplicate: str
+    batch: str
     draft: str
+    originator: str = ""
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    return Target(str(uuid4()), "GAIN-0000-000000", str(uuid4()), str(uuid4()), "0" * 12, str(uuid4()), str(uuid4()))
+    made, item, held, cover, pair, batch, draft = (str(uuid4()) for _ in range(7))
+    return Target(made, "GAIN-0000-000000", item, held, "0" * 12, cover, pair, batch, draft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +114,14 @@ class Ask:
     """How a route is asked. `id` names the target's field in the path; `prepared` what is done to the target before.
 
     `shows`: what a list shows of a target, of which one that is not to be seen must hold nothing. `each`: a batch,
-    answered per item. `counts`: figures, in which another's rows must not be counted.
+    answered per item. `lines`: a file of NDJSON. `counts`: figures, in which another's rows must not be counted.
     """
 
     id: str = ""
     query: str = ""
     body: Callable[[Target], Document] | None = None
     form: Callable[[Caller], dict[str, str]] | None = None
+    lines: Callable[[], bytes] | None = None
     prepared: str = ""
     shows: str = ""
     each: bool = False
@@ -123,18 +130,98 @@ class Ask:
     status: int = 0
 
 
+# By a region that nobody plays: what it covers shows in no cell.
+_COVER = text("""
+    INSERT INTO cover (region, by_region, starts_on, ends_on, granted_party, granted_by)
+    VALUES (:region, 'SEROCU', current_date, current_date + 1, :region, 'scene') RETURNING id
+""")
+
+
 def _subject(owner: str, number: int) -> Document:
     """Each its own: the pairs of the scene are those that it makes."""
     return {"kind": "vehicle", "identifiers": [{"type": "vehicle_registration", "value": f"{owner} {number}"}]}
+
+
+def _searched(caller: Caller) -> dict[str, str]:
+    """The form that looks for the first target."""
+    owner = NORTH if caller.asks_north else OWNER
+    [identifier] = _subject(owner, 0)["identifiers"]
+    return {"identifier": identifier["type"], "value": identifier["value"], "purpose": "coordination"}
 
 
 def _reason(_: Target) -> Document:
     return {"reason": "Not to go on."}
 
 
+def _deed(id: str, prepared: str = "", **form: str) -> tuple[Ask, Ask]:
+    """The page before a deed, and the deed."""
+    asked = Ask(id, page=True, prepared=prepared)
+    return asked, Ask(id, page=True, prepared=prepared, form=lambda _: form, status=303)
+
+
+_DEEDS: Mapping[str, tuple[Ask, Ask]] = {
+    "/dispatches/{id}/cancel": _deed("dispatch", reason="Not to go on."),
+    "/dispatches/{id}/chase": _deed("dispatch"),
+    "/dispatches/{id}/extend": _deed("dispatch", **{"until-day": "1", "until-month": "7", "until-year": "2190"}),
+    "/dispatches/{id}/redeliver": _deed("dispatch", "dispatch cancelled"),
+    "/dispatches/{id}/release": _deed("held"),
+    "/referrals/{id}/addressees": _deed("referral", agencies="DWP"),
+    "/referrals/{id}/hold": _deed("referral", reason="Wait."),
+    "/referrals/{id}/reject": _deed("referral", reason="Not to go on."),
+    "/referrals/{id}/release": _deed("referral", "held"),
+    "/referrals/{id}/reopen": _deed("referral", "completed", agencies="DWP"),
+}
+
+
 REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
+    ("GET", "/cover"): Ask(page=True),
+    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from": "never"}, status=422),
+    ("GET", "/cover/{id}/end"): Ask("cover", page=True),
+    ("POST", "/cover/{id}/end"): Ask("cover", page=True, form=lambda _: {}, status=303),
+    ("GET", "/duplicates/{id}"): Ask("duplicate", page=True, prepared="duplicate"),
+    ("POST", "/duplicates/{id}"): Ask(
+        "duplicate",
+        page=True,
+        prepared="duplicate",
+        form=lambda _: {"decision": "same", "reason": "Known to both."},
+        status=303,
+    ),
+    ("GET", "/handover"): Ask(page=True),
+    ("POST", "/handover"): Ask(page=True, form=lambda _: {"words": "Chase them."}, status=303),
+    ("GET", "/needs.csv"): Ask(page=True),
+    ("GET", "/queues"): Ask(page=True),
+    ("GET", "/queues/{code}"): Ask(page=True),
+    ("GET", "/queues/{agency}/chase"): Ask(page=True),
+    ("POST", "/queues/{agency}/chase"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/referrals/{id}"): Ask("referral", page=True),
+    ("GET", "/search"): Ask(page=True),
+    ("POST", "/search"): Ask(page=True, form=_searched, shows="reference"),
+    **{("GET", path): asked for path, (asked, _) in _DEEDS.items()},
+    **{("POST", path): done for path, (_, done) in _DEEDS.items()},
+    ("GET", "/my-inbox"): Ask(page=True, shows="reference"),
+    ("GET", "/my-inbox/live"): Ask(page=True, query="since=2026-01-01T00:00:00Z"),
+    ("GET", "/my-inbox/no-hits"): Ask(page=True, shows="reference", status=422),
+    ("POST", "/my-inbox/no-hits"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-inbox/no-hits/results"): Ask(page=True),
+    ("GET", "/my-inbox/{id}"): Ask("dispatch", page=True),
+    ("POST", "/my-inbox/{id}/acknowledgement"): Ask("dispatch", page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-inbox/{id}/answer"): Ask("dispatch", page=True, query="outcome=hit"),
+    ("POST", "/my-inbox/{id}/answer"): Ask("dispatch", page=True, form=lambda _: {"outcome": "no_hit"}, status=303),
+    ("GET", "/my-inbox/{id}/answer/check"): Ask("dispatch", page=True, status=303),  # no draft: to the form
+    ("POST", "/my-inbox/{id}/answer/check"): Ask("dispatch", page=True, form=lambda _: {"version": "1"}, status=303),
+    ("POST", "/my-inbox/{id}/colleague"): Ask("dispatch", page=True, form=lambda _: {"colleague": ""}, status=303),
+    ("GET", "/my-policy"): Ask(page=True),
+    ("GET", "/my-policy/change"): Ask(page=True),
+    ("POST", "/my-policy/change"): Ask(page=True, form=lambda _: {"accepts": "all", "working_days": "1"}, status=303),
+    **{
+        ("GET", f"/reports{path}"): Ask(page=True)
+        for path in (
+            "",
+            *(f"/{report}{form}" for report in ("agencies", "outcomes", "referrals") for form in ("", ".csv")),
+        )
+    },
     # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
     ("GET", "/account"): Ask(page=True),
     ("GET", "/account/confirm"): Ask(page=True),
@@ -220,7 +307,14 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/keys/{id}"): Ask("key"),
     ("POST", "/v1/keys/{id}/revocation"): Ask("key"),
     ("POST", "/v1/keys/{id}/rotation"): Ask("key"),
+    ("GET", "/v1/policy"): Ask(),
+    ("PUT", "/v1/policy"): Ask(body=lambda _: {"working_days": [1, 2]}),
     ("GET", "/v1/queues"): Ask(counts=True),
+    ("GET", "/v1/referral-batches"): Ask(shows="batch"),
+    ("POST", "/v1/referral-batches"): Ask(lines=lambda: json.dumps(referral()).encode()),
+    ("GET", "/v1/referral-batches/template.csv"): Ask(),
+    ("GET", "/v1/referral-batches/{id}"): Ask("batch"),
+    ("GET", "/v1/referral-batches/{id}/errors"): Ask("batch"),
     ("GET", "/v1/referrals"): Ask(query="limit=200", shows="referral"),
     ("POST", "/v1/referrals"): Ask(body=lambda _: referral(addressees=["DWP"])),
     ("GET", "/v1/referrals/{id}"): Ask("referral"),
@@ -241,6 +335,9 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/release"): Ask("referral", prepared="held"),
     ("GET", "/v1/referrals/{id}/retention"): Ask("referral"),
     ("GET", "/v1/referrals/{id}/responses"): Ask("referral"),
+    ("GET", "/v1/reports/agencies"): Ask(),
+    ("GET", "/v1/reports/outcomes"): Ask(),
+    ("GET", "/v1/reports/referrals"): Ask(shows="originator"),
 }
 """Every route that is not open to anybody. A route that is missing here makes the matrix fail."""
 
@@ -261,6 +358,7 @@ class Scene:
     def __init__(self, app: FastAPI, database: Database) -> None:
         self._app = app
         self._database = database
+        self._batches: dict[str, str] = {}
         self._spare: dict[bool, list[Target]] = {}
         self._all: dict[bool, list[Target]] = {}
         self._overseer = httpx.AsyncClient()
@@ -277,7 +375,9 @@ class Scene:
         for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
             made = await self._made(party)
             pair = await self._pair(str(made[0]["id"]), str(made[1]["id"]))
-            self._all[is_north] = [replace(await self._target(row, addressed), duplicate=pair) for row in made]
+            self._all[is_north] = [
+                replace(await self._target(row, addressed), duplicate=pair, originator=party) for row in made
+            ]
             self._spare[is_north] = list(self._all[is_north])
 
     async def close(self) -> None:
@@ -295,8 +395,10 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
         elif ask.prepared == "duplicate":
             found = replace(found, duplicate=await self._pair(self._all[north][0].referral, found.referral))
-        elif ask.prepared == "dispatch cancelled":
+        elif ask.prepared in ("dispatch cancelled", "completed"):
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
+            if ask.prepared == "completed":
+                await self._done(f"/v1/dispatches/{found.held}/cancel", reason="Not to go on.")
         return found
 
     def everything(self, north: bool) -> list[Target]:
@@ -332,6 +434,10 @@ class Scene:
         bodies = [referral(addressees=[addressed, _HELD], subject=_subject(owner, number)) for number in range(count)]
         for answer in await asyncio.gather(*(force.post("/v1/referrals", json=body) for body in bodies)):
             assert answer.status_code == 201, answer.text
+        kind = {"Content-Type": "application/x-ndjson"}
+        batch = await force.post("/v1/referral-batches", content=b"{}", headers=kind)
+        assert batch.status_code == 202, batch.text
+        self._batches[owner] = batch.json()["id"]
 
     async def _made(self, originator: str) -> list[Document]:
         query = "SELECT id, reference, originator FROM referral WHERE originator = :originator ORDER BY id"
@@ -342,6 +448,7 @@ class Scene:
         found: dict[str, UUID] = {one["agency"]: one["id"] for one in await rows(self._database, query, id=row["id"])}
         async with self._database.transaction() as connection:
             key = api_keys.parse(await api_keys.issue(connection, KEYS, "EA"))
+            cover = await connection.scalar(_COVER, {"region": "TITAN" if addressed == NORTH_ADDRESSED else "TARIAN"})
         assert key is not None
         return Target(
             str(row["id"]),
@@ -349,7 +456,9 @@ class Scene:
             str(found[addressed]),
             str(found[_HELD]),
             key[0],
+            str(cover),
             "",
+            self._batches[row["originator"]],
             str(await self._draft(row["originator"])),
         )
 

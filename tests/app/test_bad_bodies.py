@@ -7,6 +7,7 @@ Against a gateway process, so that its parser, its limits and its log are the re
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -213,9 +214,12 @@ def force(served: Served) -> Iterator[httpx.Client]:
         base_url=served.url, headers={"Authorization": f"Bearer {served.key('SWP')}"}, timeout=20
     ) as client:
         yield client
+    deadline = time.monotonic() + 5
+    while not any(line["event"] == "request" for line in served.lines()):  # an answer precedes its line
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     lines = served.lines()
     text_ = json.dumps(lines)
-    assert any(line["event"] == "request" for line in lines)
     assert [
         word for word in (CANARY, CANARY.lower(), "Quill", "Heol", "CX14", "1984-03", "SECRET ") if word in text_
     ] == []

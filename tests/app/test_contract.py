@@ -47,6 +47,10 @@ class Material:
         body = referral(addressees=["HMRC", "EA", "SMARTWATER"])
         with self._client(Role.ORIGINATOR) as force:
             self.referrals = [force.post("/v1/referrals", json=body).json()["id"] for _ in range(60)]
+            lines = (json.dumps(referral(addressees=["HMRC"])) + "\n{}\n").encode()
+            kind = {"Content-Type": "application/x-ndjson"}
+            made = [force.post("/v1/referral-batches", content=lines, headers=kind) for _ in range(5)]
+            self.batches = [batch.json()["id"] for batch in made]
             asyncio.run(work(gateway))
             found = [force.get(f"/v1/referrals/{id}").json()["dispatches"] for id in self.referrals]
         self.dispatches = [one["id"] for dispatches in found for one in dispatches]
@@ -65,6 +69,8 @@ class Material:
         """What the `{id}` of a path may be."""
         if "/keys/" in path:
             return self.spare
+        if "/referral-batches/" in path:
+            return self.batches
         if "/inbox/" in path:
             return self.items
         return self.dispatches if "/dispatches/" in path else self.referrals

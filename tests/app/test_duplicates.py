@@ -10,7 +10,7 @@ from app.db import Database
 from app.intake.duplicates import OwnDuplicates
 from app.status.duplicates import DuplicatePage, DuplicateView
 from tests.acts import Document, change, inbox, rows, slug, submitted
-from tests.app.test_pages import signed_in
+from tests.browser import signed_in
 from tests.conftest import Cast, Workers
 
 SUBJECT: Document = {

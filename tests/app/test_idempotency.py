@@ -5,10 +5,10 @@ import json
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from app import clock
 from app.access.policy import Role
@@ -324,6 +324,8 @@ async def test_what_arrives_as_the_last_lane_ends_is_not_left_waiting(
     monkeypatch.setattr(coalescer, "_drain", drain_and_more)
     await coalescer.submit(_submission(1))
     async with asyncio.timeout(5):
+        while not late:  # the answer precedes the end of the lane, which gives its connection back
+            await asyncio.sleep(0.01)
         assert (await late[0]).referral_id == UUID(int=2)
 
 
@@ -352,7 +354,7 @@ async def test_a_failure_that_is_one_items_own_is_its_own(database: Database) ->
         coalescer.submit(_submission(3)),
         return_exceptions=True,
     )
-    assert isinstance(results[1], IntegrityError)
+    assert isinstance(results[1], asyncpg.ForeignKeyViolationError)
     assert [getattr(result, "referral_id", None) for result in results] == [UUID(int=1), None, UUID(int=3)]
 
 

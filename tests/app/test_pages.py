@@ -260,7 +260,7 @@ async def test_the_referrals_are_paged_without_a_gap(cast: Cast, workers: Worker
     following = re.search(r'href="(/\?cursor=[^"]+)" rel="next"', first)
     assert following
     second = (await browser.get(following[1])).text
-    shown = [re.findall(r"<h3[^>]*>(GAIN-[0-9-]+)", page) for page in (first, second)]
+    shown = [re.findall(r"<h3[^>]*><a[^>]*>(GAIN-[0-9-]+)", page) for page in (first, second)]
     assert shown[0] + shown[1] == sent[::-1]
     assert len(shown[0]) == 20
     assert 'rel="next"' not in second

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import make_url
 
-_COMMIT = b"COMMIT;\x00"  # the text of asyncpg's simple query
+_COMMIT = (b"COMMIT;\x00", b"COMMIT\x00")  # the text of a simple query: asyncpg's own, and ours
 
 
 class CommitCutter:

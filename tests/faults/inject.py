@@ -38,7 +38,7 @@ WORKER_POINTS = (
     "finished",  # everything done, the wake-up not acknowledged
 )
 GATEWAY_POINTS = (
-    "storing",  # the referral inserted, not committed
+    "storing",  # the submissions taken, their statement not sent
     "stored",  # committed, not answered
     "answering",  # an agency's answer stored, not committed
     "answered",  # committed, not answered
@@ -145,8 +145,8 @@ def _meeting_after_commit(folder: Path, database: Any) -> None:
     transaction: Callable[..., AbstractAsyncContextManager[Any]] = database.transaction
 
     @asynccontextmanager
-    async def meeting(self: Any) -> AsyncIterator[Any]:
-        async with transaction(self) as connection:
+    async def meeting(self: Any, *behalf: Any) -> AsyncIterator[Any]:
+        async with transaction(self, *behalf) as connection:
             yield connection
             point = connection.info.pop(_AFTER, None)
         if point is not None:
@@ -164,6 +164,20 @@ def _meeting_around(folder: Path, owner: Any, name: str, *, before: str, after: 
         _meet(folder, before)
         call(*arguments)
         _meet(folder, after)
+
+    setattr(owner, name, meeting)
+
+
+def _meeting_at_once(folder: Path, owner: Any, name: str, *, before: str, after: str) -> None:
+    """Have a verb that is one statement and its commit meet a point before it is sent, and one when it is committed."""
+    verb: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+    @wraps(verb)
+    async def meeting(*arguments: Any) -> Any:
+        _meet(folder, before)
+        result = await verb(*arguments)
+        _meet(folder, after)
+        return result
 
     setattr(owner, name, meeting)
 
@@ -186,7 +200,7 @@ def _gateway(folder: Path) -> None:
     from app.intake import coalescer
     from app.referrals import lifecycle
 
-    _meeting(folder, coalescer, "accept", inside="storing", after="stored")
+    _meeting_at_once(folder, coalescer, "accept_at_once", before="storing", after="stored")
     _meeting(folder, lifecycle, "record_answers", inside="answering", after="answered")
     _meeting(folder, lifecycle, "cancel", inside="cancelling", after="cancelled")
     _meeting_after_commit(folder, Database)

@@ -96,6 +96,43 @@ async def test_the_log_only_ever_grows(database: Database, statement: str) -> No
             await connection.execute(text(last))
 
 
+@pytest.mark.parametrize(
+    ("statement", "sqlstate"),
+    [
+        ("UPDATE dispatch SET referral_id = gen_random_uuid()", "23001"),
+        ("UPDATE response SET dispatch_id = gen_random_uuid()", "23001"),
+        ("UPDATE referral SET id = gen_random_uuid()", "23001"),
+        ("UPDATE dispatch SET id = gen_random_uuid()", "23001"),
+        ("DELETE FROM dispatch", "23503"),
+        ("DELETE FROM submission; DELETE FROM referral", "23503"),
+        (
+            "INSERT INTO dispatch (id, referral_id, agency, state, priority, rule, release, reason, due_at, expires_at)"
+            " SELECT gen_random_uuid(), gen_random_uuid(), 'EA', 'held', 2, 'x', 1, 'x', now(), now()",
+            "23503",
+        ),
+        (
+            "INSERT INTO response (id, dispatch_id, referral_id, agency, outcome, content, sameness, recorded_by)"
+            " SELECT gen_random_uuid(), gen_random_uuid(), id, 'EA', 'no_hit', '', '', 'x' FROM referral",
+            "23503",
+        ),
+    ],
+)
+async def test_no_dispatch_without_its_referral_and_no_response_without_its_dispatch(
+    cast: Cast, workers: Workers, database: Database, statement: str, sqlstate: str
+) -> None:
+    """Triggers see to it for a whole statement, where a foreign key would for each row."""
+    await dispatched(cast, workers, "HMRC")
+    [item] = await rows(database, "SELECT id FROM dispatch")
+    answer = {"outcome": "declined", "decline_reason": "capacity"}
+    assert (await (await cast.play("HMRC")).post(f"/v1/inbox/{item['id']}/response", json=answer)).status_code == 201
+    *before, last = statement.split(";")
+    for part in before:
+        await change(database, part)
+    with pytest.raises(DBAPIError) as refusal:
+        await change(database, last)
+    assert getattr(refusal.value.orig, "sqlstate", None) == sqlstate
+
+
 async def test_two_open_dispatches_to_one_agency_are_refused(cast: Cast, workers: Workers, database: Database) -> None:
     await dispatched(cast, workers, "HMRC")
     columns = await rows(

@@ -3,6 +3,7 @@
 # ruff: noqa: S608  names of tables and columns cannot be parameters; none comes from outside
 
 import ast
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from app.runtime.wall import complaints
 from app.schema import metadata
 from app.settings import Settings
 from tests.acts import QUESTION, inbox, rows, submitted
-from tests.conftest import HIT, PASSWORD, Cast, Workers, _administer, signed_in
+from tests.conftest import HIT, PASSWORD, Cast, Workers, _administer, referral, signed_in
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "database-roles.md"
@@ -44,10 +45,22 @@ BY_GRANT_ALONE: Mapping[str, str] = {
 }
 """Tables without row-level security, and why: their rows are all alike to each role that may read them at all."""
 
+PUBLISHED = frozenset({"own_policy"})
+"""What everybody sees alike who may read it at all: only writing is walled."""
+
 WALLED = sorted(metadata.tables.keys() - BY_GRANT_ALONE.keys())
+
+UNSEEN = [table for table in WALLED if table not in PUBLISHED]
+"""Of which a party without rows of its own sees none."""
 
 OVERSEEN: Mapping[Role, str] = {
     Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party)",
+    Role.NATIONAL: "true",
+}
+
+REPORTED: Mapping[Role, str] = {
+    Role.ORIGINATOR: "party = :party AND report IN ('referrals', 'outcomes')",
+    Role.COORDINATOR: "region = :party",
     Role.NATIONAL: "true",
 }
 
@@ -80,10 +93,17 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)"
         " OR referral_id IN (SELECT id FROM draft WHERE party = :party)",
         Role.AGENCY: "referral_id IN (SELECT referral_id FROM dispatch WHERE agency = :party)",
+        Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party"
+        " UNION ALL SELECT id FROM handover_note WHERE party = :party)",
+        Role.NATIONAL: "true",
+    },
+    "subject_index": {
+        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
         Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party)",
         Role.NATIONAL: "true",
     },
-    "subject_index": {Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)"},
+    "cover": {Role.COORDINATOR: ":party IN (region, by_region)", Role.NATIONAL: "true"},
+    "handover_note": {Role.COORDINATOR: "party = :party", Role.NATIONAL: "true"},
     "referral_outcome": {
         Role.ORIGINATOR: "originator = :party",
         Role.COORDINATOR: "region = :party",
@@ -114,9 +134,18 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.NATIONAL: "operation <> 'consultation' AND referral_id IS NOT NULL",
         Role.AUDITOR: "true",
     },
+    "batch": {Role.ORIGINATOR: "party = :party"},
+    "batch_row": {Role.ORIGINATOR: "batch_id IN (SELECT id FROM batch WHERE party = :party)"},
+    "batch_error": {Role.ORIGINATOR: "batch_id IN (SELECT id FROM batch WHERE party = :party)"},
     "fan_out_try": OVERSEEN,
     "retention": OVERSEEN,
     "legal_hold": OVERSEEN,
+    "assignment": {Role.AGENCY: "agency = :party"},
+    "answer_draft": {Role.AGENCY: "agency = :party"},
+    "own_policy": dict.fromkeys((Role.ORIGINATOR, Role.AGENCY, Role.COORDINATOR, Role.NATIONAL), "true"),
+    "report_change": REPORTED,
+    "report_month": REPORTED,
+    "report_hour": {Role.COORDINATOR: "region = :party", Role.NATIONAL: "true"},
     "account": {
         **dict.fromkeys((Role.ORIGINATOR, Role.AGENCY, Role.COORDINATOR, Role.NATIONAL), "party = :party"),
         Role.AUDITOR: "true",
@@ -174,6 +203,18 @@ _DATED = """
     INSERT INTO retention (referral_id, mopi_group, release, closed_at, review_on)
     SELECT id, 1, 1, updated_at, current_date FROM referral
 """
+_COVERED = """
+    INSERT INTO cover (region, by_region, starts_on, ends_on, granted_party, granted_by)
+    VALUES ('WMROCU', 'TITAN', current_date, current_date, 'WMROCU', 'x'),
+           ('TARIAN', 'TITAN', current_date, current_date, 'TARIAN', 'x')
+"""
+_NOTED = """
+    WITH note AS (
+        INSERT INTO handover_note (party, content, written_party, written_by)
+        VALUES ('TARIAN', '', 'TARIAN', 'x'), ('TITAN', '', 'TITAN', 'x') RETURNING id
+    )
+    INSERT INTO data_key (referral_id, ring_key, wrapped) SELECT id, 'x', '' FROM note
+"""
 _PEOPLE = """
     INSERT INTO account (id, party, username, name, roles)
     SELECT gen_random_uuid(), code, lower(code) || '@x.example', 'X', '{}' FROM party
@@ -186,8 +227,27 @@ _DRAFTS = """
     )
     INSERT INTO data_key (referral_id, ring_key, wrapped) SELECT id, 'x', '' FROM begun
 """
+_AT_A_DESK = (
+    """INSERT INTO assignment (dispatch_id, agency, account_id, assigned_by)
+       SELECT dispatch.id, agency, account.id, 'x' FROM dispatch JOIN account ON account.party = agency""",
+    """INSERT INTO answer_draft (dispatch_id, referral_id, agency, content, saved_by)
+       SELECT id, referral_id, agency, '', 'x' FROM dispatch""",
+    "INSERT INTO own_policy (agency, version, document, changed_by)"
+    """ VALUES ('HMRC', 1, '{"working_days": [1]}', 'x')""",
+)
 _ON_HOLD = """
     INSERT INTO legal_hold (referral_id, party, set_by, sealed_reason) SELECT id, region, 'x', '' FROM referral
+"""
+
+
+_BY_MONTH = """
+    INSERT INTO report_month (report, month, party, region, figure, detail, number)
+    SELECT report, '2026-11-01', party, region, figure, detail, sum(number) FROM report_change
+     GROUP BY report, party, region, figure, detail
+"""
+_BY_HOUR = """
+    INSERT INTO report_hour (hour, agency, region, number)
+    SELECT hour, party, region, number FROM report_change WHERE bucket IS NOT NULL
 """
 
 
@@ -197,6 +257,9 @@ async def house(configuration: Settings) -> Any:
     opened = Database(configuration)
     yield opened
     await opened.close()
+
+
+_BATCHES = "/v1/referral-batches"
 
 
 @pytest.fixture
@@ -221,6 +284,10 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
     [item] = await inbox(ea)
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
     assert (await ea.post(f"/v1/inbox/{item['id']}/response", json={"outcome": "no_hit"})).status_code == 409
+    for force in ("SWP", "MPS"):
+        client, body = await cast.play(force), json.dumps(referral()).encode() + b"\n{}"
+        batch = await client.post(_BATCHES, content=body, headers={"Content-Type": "application/x-ndjson"})
+        assert batch.status_code == 202, batch.text
     [owner] = await rows(database, "SELECT referral_id AS id FROM dispatch WHERE id = :id", id=item["id"])
     outcome = {"acted_on": "2026-11-20", "arrests": 2, "summary": "Two.", "useful": [item["id"]]}
     swp = await cast.play("SWP")
@@ -229,7 +296,7 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")
         )
-        for statement in (_DATED, _ON_HOLD, _PEOPLE, _DRAFTS):
+        for statement in (_DATED, _ON_HOLD, _PEOPLE, _COVERED, _NOTED, *_AT_A_DESK, _BY_MONTH, _BY_HOUR, _DRAFTS):
             await connection.execute(text(statement))
 
 
@@ -273,7 +340,7 @@ async def test_the_rows_that_are_walled_are_there_to_be_seen(busy: None, databas
         assert await rows(database, f"SELECT 1 FROM {table}"), table
     for role, parties in ((Role.ORIGINATOR, ["KNT"]), (Role.AGENCY, ["DVLA"])):
         async with database.transaction(behalf_of(role, parties)) as connection:
-            assert [await selected(connection, table) for table in WALLED] == [[]] * len(WALLED)
+            assert [table for table in UNSEEN if await selected(connection, table)] == []
 
 
 async def test_without_a_principal_there_is_nothing(busy: None, house: Database) -> None:
@@ -287,7 +354,23 @@ async def test_without_a_principal_there_is_nothing(busy: None, house: Database)
 async def test_a_principal_without_a_party_sees_no_row(busy: None, house: Database) -> None:
     for role in (Role.ORIGINATOR, Role.AGENCY, Role.COORDINATOR):
         async with house.transaction(behalf_of(role, [])) as connection:
-            assert [await selected(connection, table) for table in WALLED] == [[]] * len(WALLED)
+            assert [table for table in UNSEEN if await selected(connection, table)] == []
+
+
+async def test_who_covers_a_region_reaches_its_rows_beside_its_own_and_writes_in_its_own_name(
+    busy: None, house: Database
+) -> None:
+    covering = behalf_of(Role.COORDINATOR, ["NERSOU", "TARIAN"])
+    async with house.transaction(covering) as connection:
+        found = await connection.scalars(text("SELECT DISTINCT region FROM dispatch"))
+        assert list(found) == ["TARIAN"]
+        assert await connection.scalar(text("SELECT count(*) FROM handover_note")) == 1
+        await connection.execute(text("UPDATE referral SET updated_at = now()"))
+    event = text("INSERT INTO audit_event (operation, action, party, actor) VALUES ('alteration', 'x', 'TARIAN', 'x')")
+    with pytest.raises(DBAPIError) as refusal:
+        async with house.transaction(covering) as connection:
+            await connection.execute(event)
+    assert refused(refusal.value)
 
 
 async def test_a_connection_given_back_forgets_whom_it_acted_for(busy: None, configuration: Settings) -> None:
@@ -484,6 +567,15 @@ async def test_what_runs_with_its_owners_rights_looks_only_where_it_was_told_to(
         "count_delete",
         "count_insert",
         "count_update",
+        "refuse_dispatch_with_response",
+        "refuse_dispatch_without_referral",
+        "refuse_referral_with_dispatch",
+        "refuse_response_without_dispatch",
+        "report_dispatch_delete",
+        "report_dispatch_update",
+        "report_outcome_insert",
+        "report_referral_delete",
+        "report_referral_insert",
         "settled_before",
     }
     assert all(any(line.startswith("search_path=pg_catalog") for line in row["proconfig"] or []) for row in found)

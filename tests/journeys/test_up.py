@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -131,8 +132,13 @@ def test_each_part_signs_in_as_itself_and_none_as_the_owner(start: Start, data: 
     found = signed_in(str(DataDir(data).state()["database_url"]))
     assert found.keys() == {"gain_gateway", "gain_worker"}
     assert "production would refuse" not in (data / "logs" / "gateway.log").read_text(encoding="utf-8")
-    environment = {"GAIN_ENVIRONMENT": "production", "GAIN_BROKER_URL": "none", "GAIN_SECRET": "x" * 32}
-    owner = {"GAIN_DATABASE_URL": str(DataDir(data).state()["database_url"]), "GAIN_KEY_RING": f"k:{'A' * 43}"}
+    environment = {
+        "GAIN_ENVIRONMENT": "production",
+        "GAIN_BROKER_URL": "none",
+        "GAIN_SECRET": secrets.token_urlsafe(48),
+    }
+    ring = f"k:{secrets.token_urlsafe(32)}"
+    owner = {"GAIN_DATABASE_URL": str(DataDir(data).state()["database_url"]), "GAIN_KEY_RING": ring}
     with started((*GAIN, "serve"), tmp_path / "owner.txt", environment | owner) as refused:
         assert refused.process.wait(60) == 1
     assert refused.said.startswith("gain: production refuses this database: gain is a superuser; ")

@@ -11,6 +11,7 @@ from app.referrals.backlog import (
     Backlog,
     Bounds,
     Cause,
+    batch_room,
     refuses,
     rest,
     retry_after,
@@ -89,3 +90,12 @@ def test_retry_after_follows_how_fast_the_backlog_shrinks() -> None:
     assert retry_after(1_000, 100.0, 0.0) == 10
     assert retry_after(1_000, 100.0, 1.0) == 13
     assert retry_after(1_000, 0.0, 1.0) == LONGEST_RETRY_SECONDS
+
+
+def test_batches_fill_a_small_part_of_the_bound_and_rest_while_fan_out_is_late() -> None:
+    bounds = Bounds(20_000, 120.0)
+    assert batch_room(Backlog(), bounds) == 1_000
+    assert batch_room(Backlog(400, 1.9), bounds) == 600
+    assert batch_room(Backlog(400, 2.0), bounds) == 0
+    assert batch_room(Backlog(5_000, 0.1), bounds) == 0
+    assert batch_room(Backlog(), Bounds(1, 120.0)) == 1, "a batch goes on whatever the bound"

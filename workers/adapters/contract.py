@@ -6,14 +6,13 @@ An adapter knows the envelope only: no database, no Celery, no other adapter.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from app.parties.quota import Quota
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """One dispatch on its way to one agency.
 
     `referral` is what the agency may see, as in the inbox item's `referral` object (contract: Partner agencies); for an
@@ -101,6 +100,10 @@ class Adapter(Protocol):
 
     in_flight: int = 20
     """The most calls of one process to one agency at once."""
+
+    waits: bool = True
+    """Whether a call may wait for anything. One that never does answers out of memory: it gets no task and no deadline
+    of its own, and its `deliver` must not wait."""
 
     quota: Quota = Quota()
     """How often the agency is told; for adapters that only tell."""

@@ -27,6 +27,7 @@ class SimulatedAdapter(Adapter):
     def __init__(self, seed: int, speed: float) -> None:
         self._seed = seed
         self._speed = speed
+        self.waits = speed > 0
 
     async def deliver(self, envelope: Envelope) -> Result:
         """The body's answer, or when to ask again. A first attempt may meet an outage: `TransportError`."""
@@ -43,7 +44,8 @@ class SimulatedAdapter(Adapter):
         seconds = self._seconds_left(body, dispatch_id, envelope)
         if seconds > _WORTH_WAITING_SECONDS:
             return Later(seconds)
-        await asyncio.sleep(max(0.0, seconds))
+        if seconds > 0:
+            await asyncio.sleep(seconds)
         return Answered(body.answer(dispatch_id, envelope.referral))
 
     def _seconds_left(self, body: Body, dispatch_id: str, envelope: Envelope) -> float:

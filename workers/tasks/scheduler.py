@@ -18,6 +18,8 @@ from app.crypto.keys import Keys
 from app.db import AS_WORKER, Connection, Database, is_away
 from app.logs import logger
 from app.referrals import delivery, drafts, fan_out
+from app.referrals.batches import accept as batches
+from app.referrals.batches import sweep
 from app.referrals.heartbeat import Beating, beat, silent_seconds
 from app.referrals.timekeeper import Timekeeper
 from app.settings import Settings
@@ -26,6 +28,7 @@ from workers.counting import Counting
 from workers.dating import Dating
 from workers.process import PUMP_SECONDS
 from workers.pump import Pump
+from workers.reporting import Reporting
 from workers.tasks.seal import Sealing
 from workers.wake import wake_of
 
@@ -35,6 +38,7 @@ TICK_SECONDS = 1.0
 _HEARTBEAT_TICKS = 5
 _DRAFT_TICKS = 60
 _SILENT_SECONDS = 15.0  # three wake-ups that came through to no worker
+_SWEEP_TICKS = 10
 _ADOPT_TICKS = 15  # longer than a worker's knowledge of the channels is old
 LEADER = 0x4741494E_0002
 """Advisory lock of the leading scheduler; the number only has to be nobody else's."""
@@ -58,6 +62,7 @@ class Scheduler:
         self._ticks = 0
         self._timekeeper = Timekeeper()
         self._counting = Counting(self._database)
+        self._reporting = Reporting(self._database)
         self._dating = Dating(self._database)
         self._sealing = Sealing(configuration, self._database)
 
@@ -122,16 +127,26 @@ class Scheduler:
                 if not await self._timekeeper.run(connection, SCHEDULER):
                     return
 
+    async def _sweep_batches(self) -> None:
+        """Clear away uploads that were cut off, and records whose time is over."""
+        if self._ticks % _SWEEP_TICKS:
+            return
+        async with self._database.transaction(AS_WORKER) as connection:
+            await sweep.clear_cut_off(connection, SCHEDULER)
+            await sweep.forget_old(connection, SCHEDULER)
+
     async def _tick(self) -> None:
         self._ticks += 1
         await self._keep_time()
         await self._counting.tick()
+        await self._reporting.tick()
+        await self._sweep_batches()
         self._dating.tick()
         async with self._database.transaction(AS_WORKER) as connection:
             await beat(connection, Beating.SCHEDULER)
             silent = (await silent_seconds(connection))[Beating.WORKER]
             reached = await self._channels.reached(connection)
-            accepted = await fan_out.is_waiting(connection)
+            accepted = await fan_out.is_waiting(connection) or await batches.is_waiting(connection)
             due = bool(reached.all) and await delivery.is_due(connection, reached.all)
         await self._adopt(reached)
         if accepted or due or self._heartbeat_is_due():
@@ -174,6 +189,7 @@ class Scheduler:
             self._working.cancel()
             await asyncio.wait([self._working])
         await self._counting.close()
+        await self._reporting.close()
         await self._dating.close()
         await self._sealing.finish()
         await self._channels.close()

@@ -40,8 +40,9 @@ class Account(Base):
     """A person of one party. `id` is what the log calls them; `username` and `name` are shown to people only.
 
     `totp` is sealed under a data key of the account's own (`data_key`), `totp_step` the last time step a code was taken
-    for. `issuer` and `subject` are what an OpenID provider calls the person, once they came from there. `demonstration`
-    marks accounts whose secrets were printed for all to see: production does not start with any.
+    for. `manager`: they may change what their party decides of its policy. `issuer` and `subject` are what an OpenID
+    provider calls the person, once they came from there. `demonstration` marks accounts whose secrets were printed for
+    all to see: production does not start with any.
     """
 
     __tablename__ = "account"
@@ -59,6 +60,7 @@ class Account(Base):
     setup_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     issuer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str | None] = mapped_column(Text)
+    manager: Mapped[bool] = mapped_column(server_default="false")
     demonstration: Mapped[bool] = mapped_column(server_default="false")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     signed_in_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -37,6 +37,7 @@ SHOWN = (
     Account.name,
     Account.roles,
     Account.state,
+    Account.manager,
     Account.setup_until,
     Account.demonstration,
     Account.created_at,
@@ -68,12 +69,13 @@ class AccountRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """A person to be. Without roles they have their party's first one."""
+    """A person to be. Without roles they have their party's first one. A manager may change the party's policy."""
 
     party: str
     username: str
     name: str
     roles: Sequence[Role] = ()
+    manager: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Registrar:
                 username=username,
                 name=new.name.strip(),
                 roles=[role.value for role in roles],
+                manager=new.manager,
                 demonstration=demonstration,
                 **self._setup(code),
             )
@@ -144,6 +147,11 @@ class Registrar:
         if row is not None:
             await lockout.clear(connection, self.keys, row.username)
         return row is not None
+
+    async def manage(self, connection: Connection, username: str, manager: bool) -> bool:
+        """Let somebody change their party's policy, or no more, from their next page on. Whether there is such one."""
+        action = "account.manager_made" if manager else "account.manager_ended"
+        return await self._change(connection, username, action, manager=manager) is not None
 
     async def remove(self, connection: Connection, username: str) -> bool:
         """End an account for ever; its name stays, for the log. Whether there was one."""

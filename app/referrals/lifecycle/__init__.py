@@ -12,7 +12,7 @@ from app.referrals.lifecycle.close import GivenUp, cancel_dispatch, expire, give
 from app.referrals.lifecycle.deliver import deliver
 from app.referrals.lifecycle.hold import Restart, hold, release, release_dispatch
 from app.referrals.lifecycle.leases import LEASE_SECONDS, HandOver, Slot, hand_over, lease
-from app.referrals.lifecycle.open import NewDispatch, hold_unsent, hold_without_addressee, open_dispatches
+from app.referrals.lifecycle.open import NewDispatch, Terms, hold_unsent, hold_without_addressee, open_dispatches
 from app.referrals.lifecycle.reply import reply
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Recorded",
     "Restart",
     "Slot",
+    "Terms",
     "Verdict",
     "acknowledge",
     "cancel",

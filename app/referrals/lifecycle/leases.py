@@ -1,9 +1,10 @@
 """Leases: what is due for an adapter becomes one worker's for a while; who must answer it has got it with that."""
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row, text
@@ -13,6 +14,7 @@ from app.crypto.refusal import Unopenable
 from app.crypto.vault import Opener
 from app.db import Connection
 from app.referrals.codes import PriorityRank
+from app.referrals.views import for_agency
 
 LEASE_SECONDS = 45
 """Longer than the longest call (30 s) and recording it take, so that no worker is overtaken while it still works."""
@@ -78,7 +80,7 @@ _HAND_OVER = text(f"""
 
 # Once for each referral, not for each of its twenty dispatches.
 _CONTENTS = text("""
-    SELECT id, content, sealed, ring_key, wrapped
+    SELECT id, originator, content, sealed, ring_key, wrapped
       FROM referral LEFT JOIN data_key ON data_key.referral_id = referral.id
      WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
@@ -94,15 +96,14 @@ _SET_ASIDE = text("""
 _Due = Row[tuple[UUID, UUID]]
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:  # after `content`, the fields are in the order of what a lease returns
-    """One leased dispatch, with its referral's content, opened. `priority` is the queue order; times are UTC.
+class HandOver(NamedTuple):  # after `referral`, the fields are in the order of what a lease returns
+    """One leased dispatch, with what its agency may see of its referral. `priority` is the queue order; times are UTC.
 
-    `failures` counts this hand-over already. For a notice `content` is empty, and nothing is opened. `chases` counts
-    the reminders so far; `seen` says that its agency has seen it.
+    `failures` counts this hand-over already. For a notice `referral` is empty, and nothing is opened. `chases` counts
+    the reminders so far; `seen` says that its agency has seen it. Those of one referral share what is seen of it.
     """
 
-    content: bytes
+    referral: Mapping[str, Any]
     id: UUID
     agency: str
     round: int
@@ -137,12 +138,12 @@ async def hand_over(connection: Connection, actor: Actor, slots: Sequence[Slot],
     due = await _due(connection, slots, limit)
     if not due:
         return []
-    contents = await _contents(connection, {row.referral_id for row in due})
-    if aside := [row.id for row in due if row.referral_id not in contents]:
+    referrals = await _referrals(connection, {row.referral_id for row in due})
+    if aside := [row.id for row in due if row.referral_id not in referrals]:
         await connection.execute(_SET_ASIDE, {"ids": aside, "seconds": RETRY_UNOPENABLE_SECONDS})
-    ids = [row.id for row in due if row.referral_id in contents]
+    ids = [row.id for row in due if row.referral_id in referrals]
     rows = await connection.execute(_HAND_OVER, {"ids": ids, "lease": LEASE_SECONDS, **actor.parameters()})
-    return [HandOver(contents[row.referral_id], *row) for row in rows]
+    return [HandOver(referrals[row.referral_id], *row) for row in rows]
 
 
 async def lease(connection: Connection, slots: Sequence[Slot], limit: int) -> list[HandOver]:
@@ -151,7 +152,7 @@ async def lease(connection: Connection, slots: Sequence[Slot], limit: int) -> li
     if not due:
         return []
     rows = await connection.execute(_LEASE, {"ids": [row.id for row in due], "lease": LEASE_SECONDS})
-    return [HandOver(b"", *row) for row in rows]
+    return [HandOver({}, *row) for row in rows]
 
 
 async def _due(connection: Connection, slots: Sequence[Slot], limit: int) -> Sequence[_Due]:
@@ -169,10 +170,11 @@ async def _due(connection: Connection, slots: Sequence[Slot], limit: int) -> Seq
     return (await connection.execute(_DUE, parameters)).all()
 
 
-async def _contents(connection: Connection, referral_ids: Collection[UUID]) -> dict[UUID, bytes]:
-    """The contents of those of these referrals that open; the others are told of in the log."""
-    opener, opened = Opener(connection), {}
+async def _referrals(connection: Connection, referral_ids: Collection[UUID]) -> dict[UUID, Mapping[str, Any]]:
+    """What agencies may see of those of these referrals that open; the others are told of in the log."""
+    opener = Opener(connection)
+    opened: dict[UUID, Mapping[str, Any]] = {}
     for row in await connection.execute(_CONTENTS, {"ids": list(referral_ids)}):
         with contextlib.suppress(Unopenable):
-            opened[row.id] = opener.referral(row.id, row)
+            opened[row.id] = for_agency(row.id, row.originator, opener.referral(row.id, row))
     return opened

@@ -1,9 +1,8 @@
 """Opening: a referral gets dispatches, the first round or a further one, or is held where nobody is to be asked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -14,17 +13,21 @@ from app.referrals.lifecycle.notify import inboxes_changed
 from app.referrals.states import HeldBecause
 
 
-@dataclass(frozen=True, slots=True)
-class NewDispatch:
-    """A dispatch to make, with what chose its agency, when it is due and expires, and when its clock first asks.
+class NewDispatch(NamedTuple):
+    """A dispatch to make: of which referral, to which agency, and what else there is to say of it."""
+
+    referral_id: UUID
+    agency: str
+    terms: "Terms"
+
+
+class Terms(NamedTuple):
+    """What chose an agency, when a dispatch is due and expires, and when its clock first asks; many have the same.
 
     `held`: it stays out of the inbox; `needs_release`: because its agency's policy wants a co-ordinator's release.
     `adapter` says that the agency is reached by an adapter now, rather than by its own polling.
     """
 
-    id: UUID
-    referral_id: UUID
-    agency: str
     rule: str
     release: int
     reason: str
@@ -37,28 +40,35 @@ class NewDispatch:
     adapter: bool
 
 
+# Terms that many dispatches have in common go over the wire once.
 _OPEN = text("""
-    WITH given AS (
+    WITH terms AS MATERIALIZED (
         SELECT * FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:referrals AS uuid[]), CAST(:agencies AS text[]), CAST(:rules AS text[]),
-            CAST(:releases AS integer[]), CAST(:reasons AS text[]), CAST(:gateways AS text[]),
+            CAST(:rules AS text[]), CAST(:releases AS integer[]), CAST(:reasons AS text[]), CAST(:gateways AS text[]),
             CAST(:dues AS timestamptz[]), CAST(:expiries AS timestamptz[]), CAST(:checks AS timestamptz[]),
             CAST(:helds AS boolean[]), CAST(:releases_needed AS boolean[]), CAST(:adapters AS boolean[]))
-        AS given (id, referral_id, agency, rule, release, reason, gateway, due_at, expires_at, next_check_at, held,
-                  needs_release, adapter)
+            WITH ORDINALITY
+        AS terms (rule, release, reason, gateway, due_at, expires_at, next_check_at, held, needs_release, adapter,
+                  number)
+    ), given AS MATERIALIZED (
+        SELECT opened.referral_id, opened.agency, referral.priority, referral.region, terms.*
+          FROM unnest(CAST(:referrals AS uuid[]), string_to_array(:agencies, ','),
+                      CAST(string_to_array(:numbers, ',') AS integer[])) AS opened (referral_id, agency, number)
+          JOIN terms USING (number)
+          JOIN referral ON referral.id = opened.referral_id
     ), opened AS (
         INSERT INTO dispatch (id, referral_id, agency, round, state, priority, region, rule, release, reason, gateway,
                               due_at, expires_at, next_check_at, needs_release, queued_at, due_delivery_at)
-        SELECT given.id, given.referral_id, given.agency,
+        SELECT uuidv7(), given.referral_id, given.agency,
                1 + coalesce((SELECT max(earlier.round) FROM dispatch AS earlier
                               WHERE earlier.referral_id = given.referral_id AND earlier.agency = given.agency), 0),
                CASE WHEN given.held THEN 'held' ELSE 'queued' END,
-               referral.priority, referral.region, given.rule, given.release, given.reason, given.gateway,
+               given.priority, given.region, given.rule, given.release, given.reason, given.gateway,
                given.due_at, given.expires_at, CASE WHEN NOT given.held THEN given.next_check_at END,
                given.needs_release, CASE WHEN NOT given.held THEN now() END,
                CASE WHEN given.adapter AND NOT given.held THEN now() END
-          FROM given JOIN referral ON referral.id = given.referral_id
-         ORDER BY referral.priority, given.referral_id, given.agency
+          FROM given
+         ORDER BY given.priority, given.referral_id, given.agency
         RETURNING referral_id, agency
     ), counted AS (
         SELECT referral_id, count(*) AS number, array_agg(agency ORDER BY agency) AS agencies
@@ -94,7 +104,7 @@ async def open_dispatches(
     if not dispatches:
         return
     await connection.execute(_OPEN, {**_columns(dispatches), "action": action, **actor.parameters()})
-    await inboxes_changed(connection, [item.agency for item in dispatches if not item.held])
+    await inboxes_changed(connection, {item.agency for item in dispatches if not item.terms.held})
 
 
 async def hold_without_addressee(connection: Connection, actor: Actor, referral_ids: Sequence[UUID]) -> None:
@@ -119,19 +129,14 @@ async def _hold(connection: Connection, actor: Actor, referral_ids: Sequence[UUI
     )
 
 
-def _columns(items: Sequence[NewDispatch]) -> dict[str, list[Any]]:
+def _columns(items: Sequence[NewDispatch]) -> dict[str, Any]:
+    numbers: dict[Terms, int] = {}
+    given = [str(numbers.setdefault(item.terms, len(numbers) + 1)) for item in items]
+    names = ("rules", "releases", "reasons", "gateways", "dues", "expiries", "checks")
+    columns = zip(*numbers, strict=True)
     return {
-        "ids": [item.id for item in items],
         "referrals": [item.referral_id for item in items],
-        "agencies": [item.agency for item in items],
-        "rules": [item.rule for item in items],
-        "releases": [item.release for item in items],
-        "reasons": [item.reason for item in items],
-        "gateways": [item.gateway for item in items],
-        "dues": [item.due_at for item in items],
-        "expiries": [item.expires_at for item in items],
-        "checks": [item.next_check_at for item in items],
-        "releases_needed": [item.needs_release for item in items],
-        "helds": [item.held for item in items],
-        "adapters": [item.adapter for item in items],
+        "agencies": ",".join([item.agency for item in items]),
+        "numbers": ",".join(given),
+        **dict(zip((*names, "helds", "releases_needed", "adapters"), map(list, columns), strict=True)),
     }

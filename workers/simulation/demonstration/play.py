@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.rule import Rule
-from rich.table import Table
 
 from workers.simulation.demonstration import picture, report
 from workers.simulation.demonstration.comparison import Played, comparison
@@ -53,10 +52,9 @@ class Demonstration:
     def introduce(self, url: str, people: Sequence[Sequence[str]]) -> None:
         """Name the people who can sign in, with all that opens their accounts: this is a demonstration."""
         self._console.print(f"Sign in at {url}/sign-in while it runs, as one of these:", highlight=False)
-        grid = Table("User name", "Party", "Role", "Password", "TOTP secret", box=None, pad_edge=False)
-        for person in people:
-            grid.add_row(*person)
-        self._console.print(grid, soft_wrap=True)
+        for username, party, role, password, secret in people:
+            told = f"  {username} ({role} of {party}), password {password}, TOTP secret {secret}"
+            self._console.print(told, highlight=False, soft_wrap=True)
 
     def play(self, url: str, issue: Callable[[str], str]) -> int:
         """Play on the system at `url`; `issue` gives a key of a party. Returns the exit code."""

@@ -1,0 +1,144 @@
+"""`/referrals/{id}`: one referral, whom it went to and why, what came back, what happened, and what can be done."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import func
+
+from app.access.gate import Gate
+from app.access.pages import PageRoute
+from app.access.policy import Action
+from app.access.principal import Principal
+from app.access.purposes import StatedPurpose
+from app.access.routes import CurrentPrincipal, permit
+from app.audit.record import Event, Operation, record
+from app.errors import NOT_FOUND, Problem
+from app.referrals import queries
+from app.referrals.states import CLOCK_RUNS
+from app.status.deed_forms import DISPATCH_DEEDS, REFERRAL_DEEDS, offered, offered_on
+from app.status.parts import tally
+from app.status.referral_words import asked, graded, happened, subject
+from app.web import pages
+from app.web.database import Transaction
+from app.web.words import ago, away, plain
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+PURPOSES = [(purpose.value, plain(purpose.value).capitalize()) for purpose in StatedPurpose]
+
+_DONE = {
+    **{f"referrals-{deed.word}": deed.done for deed in REFERRAL_DEEDS},
+    **{f"dispatches-{deed.word}": deed.done for deed in DISPATCH_DEEDS},
+}
+
+Referral = dict[str, Any]
+
+
+@router.get("/referrals/{id}", response_class=Response)
+@permit(Action.SEE_STATUS_PAGE)
+async def referral_page(
+    id: UUID,
+    request: Request,
+    principal: CurrentPrincipal,
+    connection: Transaction,
+    purpose: StatedPurpose | None = None,
+    done: Annotated[str, Query(max_length=50)] = "",
+) -> Response:
+    """The referral with everything about it; of one that was disposed of, what is left."""
+    seen = queries.visible(principal, Action.SEE_STATUS_PAGE)
+    if purpose is None and _must_say_why(request, principal):
+        if not await queries.is_there(connection, seen, id):
+            raise Problem(NOT_FOUND)
+        return pages.render("why.html", request=request, purposes=PURPOSES, address=f"/referrals/{id}")
+    referral = await queries.get(connection, seen, id)
+    if referral is None:
+        raise Problem(NOT_FOUND)
+    answers = [] if "disposed_at" in referral else await queries.responses(connection, id, flagged=True)
+    timeline = await queries.events(connection, id)
+    await record(connection, replace(principal, purpose=purpose).actor, _looked(principal, id, answers))
+    now: datetime = await connection.scalar(func.now())
+    if "disposed_at" in referral:
+        return pages.render("tombstone.html", request=request, referral=referral, timeline=_told(timeline, now))
+    return pages.render(
+        "referral_page.html",
+        request=request,
+        referral=referral,
+        done=_DONE.get(done),
+        about=subject(referral["subject"]),
+        asked=asked(referral),
+        deeds=offered(referral),
+        tally=tally([{**one, "overdue": _is_overdue(one, now)} for one in referral["dispatches"]]),
+        dispatches=[_dispatch(referral, one, now) for one in referral["dispatches"]],
+        answers=[_answer(referral, one, now) for one in answers],
+        timeline=_told(timeline, now),
+        submitted=ago(referral["created_at"], now),
+    )
+
+
+def _must_say_why(request: Request, principal: Principal) -> bool:
+    """Whether the operator has this role state a purpose (app/access/purposes.py)."""
+    gate: Gate = request.app.state.gate
+    return principal.role in gate.roles_asked
+
+
+def _looked(principal: Principal, id: UUID, answers: list[dict[str, Any]]) -> list[Event]:
+    """A look at the referral, and the disclosure of its answers if there are any."""
+    looked = [Event(Operation.CONSULTATION, "referral.read", id)]
+    if answers:
+        told = {"ids": [str(answer["id"]) for answer in answers]}
+        looked.append(Event(Operation.DISCLOSURE, queries.RESPONSES_READ, id, None, [principal.party], told))
+    return looked
+
+
+def _is_overdue(dispatch: Mapping[str, Any], now: datetime) -> bool:
+    return bool(dispatch["due_at"] < now and dispatch["state"] in CLOCK_RUNS)
+
+
+def _dispatch(referral: Referral, dispatch: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    runs = dispatch["state"] in CLOCK_RUNS
+    return {
+        **dispatch,
+        "overdue": _is_overdue(dispatch, now),
+        "when": away(dispatch["due_at"], now) if runs else "",
+        "why": dispatch["reason"][:1].upper() + dispatch["reason"][1:],
+        "deeds": offered_on(referral, dispatch),
+    }
+
+
+def _answer(referral: Referral, answer: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    rounds = {one["id"]: one["round"] for one in referral["dispatches"]}
+    return {
+        "agency": answer["agency"],
+        "round": rounds.get(answer["dispatch_id"], 1),
+        "outcome": answer["outcome"],
+        "flag": answer["flag"],
+        "at": answer["recorded_at"],
+        "when": ago(answer["recorded_at"], now),
+        "told": [
+            ("Summary", answer.get("summary")),
+            ("Reason", plain(answer.get("decline_reason") or "").capitalize()),
+            ("Grading and handling", graded(answer)),
+            ("Onward disclosure", plain(answer.get("onward_disclosure") or "").capitalize()),
+            ("Legal basis", plain(answer.get("legal_basis") or "").capitalize()),
+            ("Contact", answer.get("contact")),
+        ],
+        "facts": [{"kind": one["kind"], "text": one["text"], "graded": graded(one)} for one in answer.get("facts", ())],
+    }
+
+
+def _told(timeline: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """The timeline, the newest first."""
+    return [
+        {
+            "at": one["at"],
+            "when": ago(one["at"], now),
+            "what": happened(one["event"], one["detail"]),
+            "agency": one["agency"],
+            "by": one["party"],
+        }
+        for one in reversed(timeline)
+    ]

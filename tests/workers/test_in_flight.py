@@ -1,0 +1,133 @@
+"""What a pump does with more hand-overs than an agency has slots."""
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.referrals.delivery import Postponed, Settled
+from app.referrals.lifecycle import HandOver
+from workers import in_flight
+from workers.adapters.contract import Adapter, Delivered, Envelope, Result
+from workers.circuits import FAILURES, Circuits, CircuitState
+from workers.hand_over import Finding, finish_at_once
+from workers.in_flight import InFlight
+
+AT = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def item(priority: int = 2) -> HandOver:
+    return HandOver({}, uuid4(), "HMRC", 1, priority, 1, 1, AT, AT, uuid4(), "GAIN-2026-000001", "SWP")
+
+
+class Two(Adapter):
+    """An agency with two slots."""
+
+    answers = False
+    in_flight = 2
+
+    async def deliver(self, envelope: Envelope) -> Result:
+        return Delivered()
+
+
+class Calls:
+    """Calls that end when the test says so."""
+
+    def __init__(self) -> None:
+        self.circuits = Circuits()
+        self.begun: list[UUID] = []
+        self._ends: dict[UUID, asyncio.Future[Finding]] = {}
+        self.in_flight = InFlight(self.circuits, self._begin)
+
+    async def _begin(self, item: HandOver, _: Adapter) -> Finding:
+        self.begun.append(item.id)
+        self._ends[item.id] = asyncio.get_running_loop().create_future()
+        return await self._ends[item.id]
+
+    async def end(self, of: UUID, *, failed: bool = False) -> None:
+        """One call ends; what that sets going begins."""
+        self._ends[of].set_result(Postponed(of, 1, 5.0, "no") if failed else Settled(of, 1))
+        await turns()
+
+
+async def turns() -> None:
+    """The event loop does what is ready."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+async def test_a_slot_that_is_left_is_taken_at_once_by_what_was_claimed_ahead() -> None:
+    calls, items = Calls(), [item() for _ in range(3)]
+    for one in items:
+        calls.in_flight.add(one, Two())
+    await turns()
+    assert calls.begun == [items[0].id, items[1].id]
+    await calls.end(items[0].id)
+    assert calls.begun == [one.id for one in items]
+    assert [found.id for found, _ in calls.in_flight.take_finished()] == [items[0].id]
+    await calls.in_flight.stop()
+
+
+async def test_an_urgent_one_begins_before_what_was_claimed_earlier() -> None:
+    calls, first, second, routine, urgent = Calls(), item(), item(), item(), item(priority=0)
+    for one in (first, second, routine, urgent):
+        calls.in_flight.add(one, Two())
+    await turns()
+    await calls.end(first.id)
+    assert calls.begun[2:] == [urgent.id]
+    await calls.in_flight.stop()
+
+
+async def test_only_an_agency_that_keeps_answering_has_any_claimed_ahead() -> None:
+    calls = Calls()
+    assert calls.in_flight.room("HMRC", 2) == 2
+    one, other = item(), item()
+    calls.in_flight.add(one, Two())
+    calls.in_flight.add(other, Two())
+    await turns()
+    assert calls.in_flight.room("HMRC", 2) == 0, "it has answered nothing yet"
+    await calls.end(one.id)
+    assert calls.in_flight.room("HMRC", 2) == 1 + 1, "a free slot, and one ahead"
+    await calls.end(other.id, failed=True)
+    assert calls.in_flight.room("HMRC", 2) == 2 + 1, "what failed does not count"
+    await calls.in_flight.stop()
+
+
+async def test_what_waits_too_long_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, items = Calls(), [item() for _ in range(3)]
+    for one in items:
+        calls.in_flight.add(one, Two())
+    await turns()
+    assert calls.in_flight.take_stale() == []
+    monkeypatch.setattr(in_flight, "READY_SECONDS", 0.0)
+    assert calls.in_flight.take_stale() == [items[2]]
+    assert len(calls.in_flight) == 2
+    await calls.in_flight.stop()
+
+
+async def test_nothing_more_begins_when_the_circuit_opens_and_what_waits_is_given_back() -> None:
+    calls, items = Calls(), [item() for _ in range(FAILURES + 3)]
+    for one in items:
+        calls.in_flight.add(one, Two())
+    await turns()
+    for one in items[:FAILURES]:
+        await calls.end(one.id, failed=True)
+    assert calls.circuits.state("HMRC") is CircuitState.OPEN
+    assert len(calls.begun) == FAILURES + 1
+    assert calls.in_flight.take_stale() == items[FAILURES + 1 :]
+    assert calls.in_flight.room("HMRC", 2) == 0
+    assert items[FAILURES] in await calls.in_flight.stop()
+
+
+async def test_an_adapter_that_never_waits_and_does_is_a_failure_not_a_standstill() -> None:
+    async def call() -> Finding:
+        try:
+            await asyncio.sleep(1)
+        except RuntimeError:
+            return Postponed(uuid4(), 1, 5.0, "it waited")
+        raise AssertionError("it must not go on")
+
+    found = finish_at_once(call())
+    assert isinstance(found, Postponed)
+    assert found.failure == "it waited"
