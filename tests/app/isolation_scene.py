@@ -244,6 +244,12 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/my-referrals/new/{id}/discard"): Ask("draft", page=True, form=lambda _: {}, status=303),
     ("GET", "/my-referrals/new/{id}/{slug}"): Ask("draft", page=True),
     ("POST", "/my-referrals/new/{id}/{slug}"): Ask("draft", page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals/upload"): Ask(page=True, shows="batch"),
+    # A form without a file is refused as such: tests/app/test_my_referrals_upload.py uploads.
+    ("POST", "/my-referrals/upload"): Ask(page=True, form=lambda _: {}, status=415),
+    ("GET", "/my-referrals/upload/template.csv"): Ask(page=True),
+    ("GET", "/my-referrals/uploads/{id}"): Ask("batch", page=True),
+    ("GET", "/my-referrals/uploads/{id}/progress"): Ask("batch", page=True),
     ("GET", "/my-referrals/{id}"): Ask("referral", page=True),
     ("GET", "/my-referrals/{id}/receipt"): Ask("referral", page=True),
     ("GET", "/my-referrals/{id}/cancel"): Ask("referral", page=True),
