@@ -48,12 +48,17 @@ async def asked(cast: Cast, workers: Workers) -> dict[str, Any]:
 async def test_the_list_says_how_far_the_answers_are_and_what_needs_the_force(
     cast: Cast, asked: dict[str, Any]
 ) -> None:
-    newer = await submitted(await cast.play("SWP"), subject={"kind": "organisation", "name": "Corbel Haulage Limited"})
+    newer = await submitted(
+        await cast.play("SWP"),
+        subject={"kind": "organisation", "name": "Corbel Haulage Limited"},
+        **dict.fromkeys(("operation_name", "ocg", "contact", "information_sought", "warnings", "client_reference")),
+    )
     browser = await signed_in(cast, "SWP")
     page = (await browser.get("/my-referrals")).text
     assert page.index(newer["reference"]) < page.rindex(asked["reference"])  # newest first
     assert "1 of 2 answered, 1 hit" in page
     assert "Corbel Haulage Limited" in page
+    assert "Corbel Haulage Limited" in (await browser.get(f"/my-referrals/{newer['id']}")).text
     assert f'href="/my-referrals/{asked["id"]}/reply?agency=EA">Reply to EA about {asked["reference"]}' in page
     assert page.count("OFFICIAL-SENSITIVE") >= 1
 

@@ -47,8 +47,8 @@ HANDLING = {
 }
 ADDRESSEES = {"addressees": ["HMRC"], "others": "ea"}
 CONTACT = {"contact_name": "Intelligence desk", "email": "desk@example.invalid", "client_reference": "SWP/2026/991"}
-NEEDED = {"subject": SUBJECT, "group": GROUP, "ask": ASK, "handling": HANDLING}
-ALL = {**NEEDED, "addressees": ADDRESSEES, "contact": CONTACT}
+NEEDED: dict[str, dict[str, Any]] = {"subject": SUBJECT, "group": GROUP, "ask": ASK, "handling": HANDLING}
+ALL: dict[str, dict[str, Any]] = {**NEEDED, "addressees": ADDRESSEES, "contact": CONTACT}
 
 
 async def begun(browser: httpx.AsyncClient) -> str:

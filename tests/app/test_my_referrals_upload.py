@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -110,7 +111,7 @@ async def test_a_colleague_sees_an_upload_and_neither_a_strange_force_nor_an_age
 
 
 def _parts(body: bytes, size: int) -> FileForm:
-    async def coming():  # type: ignore[no-untyped-def]
+    async def coming() -> AsyncIterator[bytes]:
         for start in range(0, len(body), size):
             yield body[start : start + size]
 

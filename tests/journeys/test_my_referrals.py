@@ -9,6 +9,7 @@ from app.access.policy import Role
 from app.db import Database
 from tests.acts import QUESTION, inbox
 from tests.app.people import PASSWORD, Someone, invited
+from tests.app.test_my_referrals_upload import HEADINGS, row
 from tests.conftest import HIT, Cast, Workers
 from tests.journeys.axe import assert_accessible, assert_fits
 from tests.journeys.test_page import Gateway, browser, gateway, pytestmark
@@ -153,5 +154,16 @@ async def test_a_force_submits_replies_reads_and_records(
     await visitor.presses("Cancel the referral")
     await visitor.arrives(reference)
     await expect(page.get_by_text("The operation has ended.")).to_be_visible()
+    await page.goto(f"{gateway.url}/my-referrals/upload")
+    await visitor.arrives("Upload referrals")
+    sheet = f"{HEADINGS}\r\n{row('A1')}\r\n{row('A2', priority='soon')}"
+    await page.get_by_label("File").set_input_files({"name": "a.csv", "mimeType": "text/csv", "buffer": sheet.encode()})
+    await visitor.presses("Upload")
+    await expect(page.get_by_text("Being accepted")).to_be_visible()
+    await workers.run()
+    # By its script in two seconds, or loaded again in five.
+    await expect(page.get_by_text("2 of 2 rows done")).to_be_visible(timeout=15_000)
+    await expect(page.get_by_role("rowheader", name="3")).to_be_visible()
+    await visitor.arrives(await page.get_by_role("heading", level=1).inner_text())
     assert [line for line in complaints if "422" not in line] == []
     await context.close()
