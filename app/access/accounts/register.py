@@ -48,7 +48,7 @@ AccountRow = Row[*tuple[Any, ...]]
 """An account as the register shows it: the columns `SHOWN`."""
 
 _NOTHING = {
-    "password": None,
+    "password": None,  # nosec B105
     "totp": None,
     "totp_step": 0,
     "setup": None,
