@@ -567,6 +567,7 @@ async def test_what_runs_with_its_owners_rights_looks_only_where_it_was_told_to(
         "count_delete",
         "count_insert",
         "count_update",
+        "forget_draft_key",
         "refuse_dispatch_with_response",
         "refuse_dispatch_without_referral",
         "refuse_referral_with_dispatch",
