@@ -33,7 +33,7 @@ from app.inbox.versions import Versions
 from app.inbox.waits import Waits
 from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits, policy_pages
 from app.inbox.web_inbox.news import News
-from app.intake import batches, messages, outcome, product, submit, track
+from app.intake import batches, messages, my_deeds, my_drafts, my_referrals, my_uploads, outcome, product, submit, track
 from app.intake import duplicates as own_duplicates
 from app.intake.coalescer import Coalescer
 from app.logs import logger
@@ -121,6 +121,10 @@ DOORS = (
     retention.router,
     reports_door.router,
     messages.router,
+    my_drafts.router,
+    my_uploads.router,
+    my_referrals.router,
+    my_deeds.router,
     batches.router,
     status_pages.router,
     referral_page.router,
@@ -186,7 +190,12 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
         lifespan=_lifespan,
     )
     _furnish(app, configuration, wake)
-    install(app, BodyLimit(configuration.body_limit_bytes), {batches.PATH: batches.UPLOAD}, lanes=_lanes())
+    install(
+        app,
+        BodyLimit(configuration.body_limit_bytes),
+        dict.fromkeys((batches.PATH, my_uploads.PATH), batches.UPLOAD),
+        lanes=_lanes(),
+    )
     for door in DOORS:
         app.include_router(door)
     require_declarations(app, OPEN_PATHS)

@@ -34,6 +34,7 @@ class Action(StrEnum):
     """
 
     SUBMIT_REFERRAL = "submit_referral"
+    READ_OWN_REFERRALS = "read_own_referrals"
     READ_REFERRAL = "read_referral"
     READ_RESPONSES = "read_responses"
     CANCEL_REFERRAL = "cancel_referral"
@@ -70,6 +71,7 @@ _OVERSEERS = {Role.COORDINATOR: Relation.REGION, Role.NATIONAL: Relation.ALL}
 
 POLICY: dict[Action, dict[Role, Relation]] = {
     Action.SUBMIT_REFERRAL: {Role.ORIGINATOR: Relation.OWN},
+    Action.READ_OWN_REFERRALS: {Role.ORIGINATOR: Relation.OWN},
     Action.READ_REFERRAL: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.READ_RESPONSES: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
     Action.CANCEL_REFERRAL: {Role.ORIGINATOR: Relation.OWN},

@@ -11,9 +11,9 @@ from app.audit.record import Actor, Event, Operation, record
 from app.crypto.models import WrappedKey
 from app.crypto.vault import Opener
 from app.db import Connection
-from app.inbox.exchange import messages
 from app.referrals import lifecycle
 from app.referrals.codes import priority_of
+from app.referrals.exchange import messages
 from app.referrals.models import Dispatch, Referral
 from app.referrals.states import DispatchState
 from app.referrals.views import for_agency

@@ -139,7 +139,7 @@ async def submit_batch(
     A row is known by its `client_reference`: one that comes again, in this batch or another, is not a second referral.
     One with a known reference that says something else is rejected.
     """
-    received = await receive(_desk(request), principal, _format(request), _body(request), idempotency_key)
+    received = await receive(_desk(request), principal, _format(request), body_of(request), idempotency_key)
     request.app.state.wake.work()
     async with database(request).transaction(principal.behalf) as connection:
         found = await _seen(connection, progress.visible(principal), received.id)
@@ -217,7 +217,7 @@ def _format(request: Request) -> Format:
     return found
 
 
-async def _body(request: Request) -> AsyncIterator[bytes]:
+async def body_of(request: Request) -> AsyncIterator[bytes]:
     """The body as it comes, told in this address's own words where the guard stops it."""
     try:
         async for chunk in request.stream():

@@ -60,6 +60,11 @@ async def read_product(
     form = preferred(accept, (JSON, HTML, PDF))
     if form is None:
         raise Problem(NOT_ACCEPTABLE, f"The product is given as {JSON}, {HTML} or {PDF}.")
+    return await give(request, principal, id, form)
+
+
+async def give(request: Request, principal: Principal, id: UUID, form: str) -> Response:
+    """The product in this form. Raises `Problem`: 404, 410, 503; 406 where it is too large for a PDF."""
     # A transaction of its own: what is being drawn holds no connection, and is logged before it leaves.
     async with _transaction(request) as connection:
         found = await product(connection, queries.visible(principal, Action.READ_RESPONSES), id)

@@ -201,6 +201,7 @@ class Dispatch(Base):
             "queued_at",
             postgresql_where=text("priority = 0 AND state IN ('queued', 'delivered')"),
         ),
+        Index("ix_dispatch_query", "referral_id", postgresql_where=text("state = 'query'")),
         Index("ix_dispatch_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
         Index("ix_dispatch_closed_at_brin", "closed_at", postgresql_using="brin"),
         Index(

@@ -18,7 +18,7 @@ from app.errors import DISPOSED, Problem
 from app.referrals.codes import priority_of
 from app.referrals.models import Dispatch, Referral, Response
 from app.referrals.reasons import reason_of
-from app.referrals.states import HeldBecause
+from app.referrals.states import DispatchState, HeldBecause
 from app.referrals.views import document
 
 RESPONSES_READ = "responses.read"
@@ -31,6 +31,7 @@ _OUR_REASONS = {
 _SEALING = frozenset({"sealed_reason", "held_because", "sealed", "ring_key", "wrapped"})
 _OF_TOMBSTONES = frozenset({"priority", "disposed_at", "retention_group"})
 _LEFT = ("id", "reference", "originator", "state", "created_at", "updated_at", "respond_by", "disposed_at")
+_ASKED = select(Dispatch.referral_id).where(Dispatch.state == DispatchState.QUERY)
 _SETTLED_BEFORE = text("SELECT settled_before()")
 
 
@@ -54,7 +55,8 @@ def visible(principal: Principal, action: Action) -> ColumnElement[bool]:
 class Filters:
     """What a list is narrowed to; None leaves a field open. `after` is the id the page before ended with.
 
-    With `updated_since` only what was updated before `settled` is shown (see `settled_before`).
+    With `updated_since` only what was updated before `settled` is shown (see `settled_before`). `created_by` is the
+    key or account that submitted it, as the log names it; `asked` is what an agency asked a question about.
     """
 
     state: str | None = None
@@ -63,6 +65,8 @@ class Filters:
     settled: datetime | None = None
     after: UUID | None = None
     limit: int = 50
+    created_by: str | None = None
+    asked: bool = False
 
 
 async def get(connection: Connection, seen: ColumnElement[bool], referral_id: UUID) -> dict[str, Any] | None:
@@ -100,6 +104,10 @@ async def page(connection: Connection, seen: ColumnElement[bool], filters: Filte
         conditions.append(Referral.state == filters.state)
     if filters.agency is not None:
         conditions.append(exists().where(Dispatch.referral_id == Referral.id, Dispatch.agency == filters.agency))
+    if filters.created_by is not None:
+        conditions.append(Referral.created_by == filters.created_by)
+    if filters.asked:
+        conditions.append(Referral.id.in_(_ASKED))
     if filters.updated_since is not None:
         conditions.append(Referral.updated_at >= filters.updated_since)
     if filters.settled is not None:
@@ -108,6 +116,18 @@ async def page(connection: Connection, seen: ColumnElement[bool], filters: Filte
         conditions.append(Referral.id < filters.after)
     statement = _select().where(*conditions).order_by(Referral.id.desc()).limit(filters.limit)
     return await _described(connection, statement)
+
+
+async def questions(connection: Connection, seen: ColumnElement[bool], limit: int = 20) -> list[dict[str, Any]]:
+    """The dispatches whose agency waits for the originator's reply, the longest wait first."""
+    rows = await connection.execute(
+        select(Referral.id, Referral.reference, Dispatch.agency, Dispatch.queried_at)
+        .join(Dispatch, Dispatch.referral_id == Referral.id)
+        .where(Dispatch.state == DispatchState.QUERY, seen)
+        .order_by(Dispatch.queried_at, Dispatch.id)
+        .limit(limit)
+    )
+    return [dict(row._mapping) for row in rows]
 
 
 async def responses(connection: Connection, referral_id: UUID, *, flagged: bool = False) -> list[dict[str, Any]]:

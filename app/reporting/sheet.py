@@ -14,15 +14,15 @@ from app.web.words import counted, moment, plain
 
 _Row = Mapping[str, Any]
 
-_SOURCES = {1: "reliable", 2: "untested", 3: "not reliable"}
-_ASSESSMENTS = {
+SOURCES = {1: "reliable", 2: "untested", 3: "not reliable"}
+ASSESSMENTS = {
     "A": "known directly to the source",
     "B": "known indirectly but corroborated",
     "C": "known indirectly",
     "D": "not known",
     "E": "suspected to be false",
 }
-_CONDITIONS = {
+CONDITIONS = {
     "A1": "covert development",
     "A2": "covert use",
     "A3": "overt use",
@@ -35,7 +35,7 @@ _ONWARD = {
     None: "not stated: ask the body first",
 }
 _STATES = {"query": "asked for more information", "queued": "not seen yet", "delivered": "seen"}
-_POWERS = {
+POWERS = {
     LegalBasis.COMMON_LAW_POLICING_PURPOSE: "common law policing purpose",
     LegalBasis.ATCSA_2001_S19: "Anti-terrorism, Crime and Security Act 2001, section 19",
     LegalBasis.CRIME_AND_COURTS_ACT_2013_S7: "Crime and Courts Act 2013, section 7",
@@ -49,7 +49,7 @@ _POWERS = {
     LegalBasis.SOCIAL_SECURITY_ADMINISTRATION_ACT_1992: "Social Security Administration Act 1992",
     LegalBasis.DATA_PROTECTION_ACT_2018_SCH2_PARA2: "Data Protection Act 2018, schedule 2, paragraph 2",
 }
-_COUNTS = {
+COUNTS = {
     "arrests": "Arrests",
     "charged": "Charged",
     "prohibition_orders": "Prohibition orders",
@@ -112,6 +112,30 @@ def sheet(product: _Row, names: Mapping[str, str], reader: str) -> Sheet:
         sections=[section for section in sections if section is not None],
         foot=f"{product['reference']}, as it stood on {moment(product['made_at'])}. Copy for {written.party(reader)}.",
     )
+
+
+def about(product: _Row, names: Mapping[str, str]) -> tuple[Section, ...]:
+    """The parts of the sheet that say whom it is about and why it was asked."""
+    written = _Written(product, names)
+    return written.subject(), written.why()
+
+
+def answered(product: _Row, names: Mapping[str, str]) -> tuple[Section, ...]:
+    """The parts of the sheet that say what came back; none where nothing did."""
+    written = _Written(product, names)
+    found = written.findings() if product["findings"] else ()
+    return tuple(part for part in (*found, written.answers(), written.declined()) if part is not None)
+
+
+def done(outcome: _Row, names: Mapping[str, str]) -> Section:
+    """One outcome, as `referrals.outcomes` gives it."""
+    written = _Written({}, names)
+    pairs = [(label, str(outcome[name])) for name, label in COUNTS.items() if outcome[name] is not None]
+    pairs += [("Assets frozen", f"£{outcome['assets_frozen']}")] if outcome["assets_frozen"] else []
+    useful = ", ".join(map(written.party, outcome["useful_agencies"]))
+    pairs += [("Answers that contributed", useful)] if useful else []
+    item = Item("", outcome["summary"] or "", _seized(outcome))
+    return Section(f"Action of {_day(outcome['acted_on'])}", "", pairs, [item])
 
 
 class _Written:
@@ -237,7 +261,7 @@ class _Written:
         if not product["outcomes"]:
             return None
         totals = product["outcome_totals"]
-        pairs = [(label, str(totals[name])) for name, label in _COUNTS.items() if totals[name] is not None]
+        pairs = [(label, str(totals[name])) for name, label in COUNTS.items() if totals[name] is not None]
         pairs += [("Assets frozen", f"£{totals['assets_frozen']}")] if totals["assets_frozen"] else []
         pairs += [("Seized", f"£{totals['seized']}")] if totals["seized"] else []
         disruptions = ", ".join(f"{kind} {number}" for kind, number in totals["disruptions"].items())
@@ -254,9 +278,9 @@ class _Written:
             "Key",
             "Grading is source evaluation and intelligence assessment (3×5×2). Handling P: lawful sharing permitted;"
             " C: lawful sharing permitted with conditions.",
-            [(f"Source {number}", words) for number, words in _SOURCES.items()]
-            + [(f"Assessment {code}", words) for code, words in _ASSESSMENTS.items()]
-            + [(f"Condition {code}", words) for code, words in _CONDITIONS.items()],
+            [(f"Source {number}", words) for number, words in SOURCES.items()]
+            + [(f"Assessment {code}", words) for code, words in ASSESSMENTS.items()]
+            + [(f"Condition {code}", words) for code, words in CONDITIONS.items()],
         )
 
     def _fact(self, fact: _Row) -> Item:
@@ -291,14 +315,14 @@ def _basis(of: _Row) -> Iterable[str]:
 
 def _power(slug: str) -> str:
     """A power or gateway by its Act; one that a later release names, by its slug."""
-    return _POWERS[LegalBasis(slug)] if slug in set(LegalBasis) else plain(slug)
+    return POWERS[LegalBasis(slug)] if slug in set(LegalBasis) else plain(slug)
 
 
 def _holds(of: _Row) -> Iterable[str]:
     """Grading, handling and onward disclosure of something said, as far as they were given."""
     if of["grading"]:
         source, assessment = of["grading"]["source"], of["grading"]["assessment"]
-        yield f"Grading {source}{assessment}: {_SOURCES[source]}, {_ASSESSMENTS[assessment]}"
+        yield f"Grading {source}{assessment}: {SOURCES[source]}, {ASSESSMENTS[assessment]}"
     if of["handling"]:
         yield f"Handling {_handling(of['handling'])}"
     if of["grading"] or of["onward_disclosure"]:
@@ -308,7 +332,7 @@ def _holds(of: _Row) -> Iterable[str]:
 def _handling(handling: _Row) -> str:
     if handling["code"] == HandlingCode.P:
         return "P, lawful sharing permitted"
-    conditions = ", ".join(f"{code} {_CONDITIONS[code]}" for code in handling["conditions"])
+    conditions = ", ".join(f"{code} {CONDITIONS[code]}" for code in handling["conditions"])
     return f"C, lawful sharing permitted with conditions: {conditions}"
 
 

@@ -17,9 +17,12 @@ from app.access.forms import HEADER as FORM_TOKEN
 from app.access.forms import token_of_session
 from app.access.keys import Credential
 from app.access.policy import Relation, Role
+from app.access.principal import behalf_of
 from app.access.sessions import open_session, session_id
+from app.audit.record import Actor
 from app.crypto.keys import Keys
 from app.db import Database
+from app.referrals import drafts
 from tests.acts import Document, rows
 from tests.conftest import SECRET, Workers, referral
 
@@ -86,7 +89,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral and its originator, its dispatch, one held, a key, a cover of its region, a duplicate, a batch."""
+    """A referral and its originator, its dispatch, one held, a key, a cover, a duplicate, a batch, a draft."""
 
     referral: str
     reference: str
@@ -96,13 +99,14 @@ class Target:
     cover: str
     duplicate: str
     batch: str
+    draft: str
     originator: str = ""
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    made, item, held, cover, pair, batch = (str(uuid4()) for _ in range(6))
-    return Target(made, "GAIN-0000-000000", item, held, "0" * 12, cover, pair, batch)
+    made, item, held, cover, pair, batch, draft = (str(uuid4()) for _ in range(7))
+    return Target(made, "GAIN-0000-000000", item, held, "0" * 12, cover, pair, batch, draft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +234,36 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/account/confirm/provider"): Ask(page=True, status=303),
     ("POST", "/account/role"): Ask(page=True, form=lambda _: {"role": "auditor"}, status=303),
     ("POST", "/account/sign-out-everywhere"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals"): Ask(page=True, shows="reference"),
+    ("GET", "/my-referrals/new"): Ask(page=True, shows="draft"),
+    ("POST", "/my-referrals/new"): Ask(page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals/new/{id}"): Ask("draft", page=True),
+    ("GET", "/my-referrals/new/{id}/check"): Ask("draft", page=True, status=303),
+    ("POST", "/my-referrals/new/{id}/check"): Ask("draft", page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals/new/{id}/discard"): Ask("draft", page=True),
+    ("POST", "/my-referrals/new/{id}/discard"): Ask("draft", page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals/new/{id}/{slug}"): Ask("draft", page=True),
+    ("POST", "/my-referrals/new/{id}/{slug}"): Ask("draft", page=True, form=lambda _: {}, status=303),
+    ("GET", "/my-referrals/upload"): Ask(page=True, shows="batch"),
+    # A form without a file is refused as such: tests/app/test_my_referrals_upload.py uploads.
+    ("POST", "/my-referrals/upload"): Ask(page=True, form=lambda _: {}, status=415),
+    ("GET", "/my-referrals/upload/template.csv"): Ask(page=True),
+    ("GET", "/my-referrals/uploads/{id}"): Ask("batch", page=True),
+    ("GET", "/my-referrals/uploads/{id}/progress"): Ask("batch", page=True),
+    ("GET", "/my-referrals/{id}"): Ask("referral", page=True),
+    ("GET", "/my-referrals/{id}/receipt"): Ask("referral", page=True),
+    ("GET", "/my-referrals/{id}/cancel"): Ask("referral", page=True),
+    ("POST", "/my-referrals/{id}/cancel"): Ask("referral", page=True, form=lambda _: {"reason": "Over."}, status=303),
+    ("GET", "/my-referrals/{id}/outcome"): Ask("referral", page=True),
+    ("POST", "/my-referrals/{id}/outcome"): Ask(
+        "referral", page=True, form=lambda _: {"acted_on": "20 11 2026", "arrests": "1"}, status=303
+    ),
+    ("GET", "/my-referrals/{id}/product"): Ask("referral", page=True),
+    ("GET", "/my-referrals/{id}/product.pdf"): Ask("referral", page=True),
+    ("GET", "/my-referrals/{id}/reply"): Ask("referral", page=True),
+    ("POST", "/my-referrals/{id}/reply"): Ask(
+        "referral", page=True, form=lambda _: {"agency": "HMRC", "text": "The second address."}, status=303
+    ),
     # These end the session that the browser has.
     ("GET", "/sign-in"): Ask(),
     ("POST", "/sign-in"): Ask(page=True, form=lambda caller: {"key": caller.key}, status=303),
@@ -385,7 +419,7 @@ class Scene:
         """Everything that a refused request must not have changed: all but when a key was used last."""
         whole = [
             await rows(self._database, f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
-            for table in ("referral", "dispatch", "response", "message", "referral_outcome", "duplicate")
+            for table in ("referral", "dispatch", "response", "message", "referral_outcome", "duplicate", "draft")
         ]
         return [*whole, await rows(self._database, "SELECT id, expires_at, revoked_at FROM api_key ORDER BY id")]
 
@@ -435,7 +469,12 @@ class Scene:
             str(cover),
             "",
             self._batches[row["originator"]],
+            str(await self._draft(row["originator"])),
         )
+
+    async def _draft(self, party: str) -> UUID:
+        async with self._database.transaction(behalf_of(Role.ORIGINATOR, [party])) as connection:
+            return await drafts.begin(connection, Actor(party, "tests"))
 
     async def _pair(self, earlier: str, later: str) -> str:
         """A possible duplicate of two referrals of one region, as fan-out finds them between regions."""

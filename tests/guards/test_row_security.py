@@ -89,8 +89,10 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.AGENCY: "dispatch_id IN (SELECT id FROM dispatch WHERE agency = :party)",
     },
     "submission": {Role.ORIGINATOR: "party = :party"},
+    "draft": {Role.ORIGINATOR: "party = :party"},
     "data_key": {
-        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
+        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)"
+        " OR referral_id IN (SELECT id FROM draft WHERE party = :party)",
         Role.AGENCY: "referral_id IN (SELECT referral_id FROM dispatch WHERE agency = :party)",
         Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party"
         " UNION ALL SELECT id FROM handover_note WHERE party = :party)",
@@ -219,6 +221,13 @@ _PEOPLE = """
     SELECT gen_random_uuid(), code, lower(code) || '@x.example', 'X', '{}' FROM party
      WHERE code IN ('SWP', 'HMRC', 'TARIAN', 'GAIN')
 """
+_DRAFTS = """
+    WITH begun AS (
+        INSERT INTO draft (id, party, created_by, updated_by)
+        SELECT gen_random_uuid(), code, 'x', 'x' FROM party WHERE code IN ('SWP', 'MPS') RETURNING id
+    )
+    INSERT INTO data_key (referral_id, ring_key, wrapped) SELECT id, 'x', '' FROM begun
+"""
 _AT_A_DESK = (
     """INSERT INTO assignment (dispatch_id, agency, account_id, assigned_by)
        SELECT dispatch.id, agency, account.id, 'x' FROM dispatch JOIN account ON account.party = agency""",
@@ -288,7 +297,7 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")
         )
-        for statement in (_DATED, _ON_HOLD, _PEOPLE, _COVERED, _NOTED, *_AT_A_DESK, _BY_MONTH, _BY_HOUR):
+        for statement in (_DATED, _ON_HOLD, _PEOPLE, _COVERED, _NOTED, *_AT_A_DESK, _BY_MONTH, _BY_HOUR, _DRAFTS):
             await connection.execute(text(statement))
 
 
@@ -561,6 +570,7 @@ async def test_what_runs_with_its_owners_rights_looks_only_where_it_was_told_to(
         "count_delete",
         "count_insert",
         "count_update",
+        "forget_draft_key",
         "refuse_dispatch_with_response",
         "refuse_dispatch_without_referral",
         "refuse_referral_with_dispatch",

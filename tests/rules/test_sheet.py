@@ -11,7 +11,7 @@ from pypdf.generic import DictionaryObject, StreamObject
 
 from app.parties.codes import LegalBasis
 from app.reporting import typesetter
-from app.reporting.sheet import _POWERS, Sheet, sheet
+from app.reporting.sheet import POWERS, Sheet, sheet
 from tests.rules.test_product import DECLINED, HIT, NO_HIT, QUESTION, UNDER_CONSENT, Case
 
 NAMES = {"HMRC": "HM Revenue and Customs", "SWP": "South Wales Police"}
@@ -94,7 +94,7 @@ def test_what_must_be_heeded_stands_first() -> None:
 
 
 def test_every_power_has_its_act() -> None:
-    assert set(_POWERS) == set(LegalBasis)
+    assert set(POWERS) == set(LegalBasis)
 
 
 def test_the_pdf_says_all_that_the_sheet_says() -> None:

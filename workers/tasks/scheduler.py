@@ -17,7 +17,7 @@ from app.audit.record import Actor
 from app.crypto.keys import Keys
 from app.db import AS_WORKER, Connection, Database, is_away
 from app.logs import logger
-from app.referrals import delivery, fan_out
+from app.referrals import delivery, drafts, fan_out
 from app.referrals.batches import accept as batches
 from app.referrals.batches import sweep
 from app.referrals.heartbeat import Beating, beat, silent_seconds
@@ -36,6 +36,7 @@ log = logger()
 
 TICK_SECONDS = 1.0
 _HEARTBEAT_TICKS = 5
+_DRAFT_TICKS = 60
 _SILENT_SECONDS = 15.0  # three wake-ups that came through to no worker
 _SWEEP_TICKS = 10
 _ADOPT_TICKS = 15  # longer than a worker's knowledge of the channels is old
@@ -150,9 +151,17 @@ class Scheduler:
         await self._adopt(reached)
         if accepted or due or self._heartbeat_is_due():
             self._wake.work()
+        await self._expire_drafts()
         self._alone = self._wake.broker_away or silent is None or silent > _SILENT_SECONDS
         if (accepted or due) and self._alone:
             self._work_oneself()
+
+    async def _expire_drafts(self) -> None:
+        """Delete the drafts of referrals that nobody went on with."""
+        if self._ticks % _DRAFT_TICKS:
+            return
+        async with self._database.transaction(AS_WORKER) as connection:
+            await drafts.expire(connection, SCHEDULER)
 
     def _heartbeat_is_due(self) -> bool:
         """Every few seconds a wake-up goes through the queue even if nothing is due: its coming through is health."""

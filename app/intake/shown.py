@@ -1,0 +1,99 @@
+"""What the force's pages say of its referrals, in words. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from app.referrals.states import FINAL, DispatchState, Outcome
+from app.web.words import counted, plain
+
+_Row = Mapping[str, Any]
+
+_ANSWERED = (DispatchState.ANSWERED, DispatchState.DECLINED)
+
+_SAID = {
+    "hit": "answered: hit",
+    "no_hit": "answered: no hit",
+    "declined": "declined",
+    "more_information": "asked a question",
+}
+_HAPPENED = {
+    "referral.accepted": "Referral submitted",
+    "referral.fanned_out": "Bodies to ask were chosen",
+    "dispatch.queued": "Sent to {agency}",
+    "dispatch.delivered": "{agency} has seen it",
+    "dispatch.acknowledged": "{agency} works on it",
+    "response.recorded": "{agency} {said}",
+    "response.late": "{agency} answered when it was too late",
+    "response.conflict": "{agency} answered otherwise than before",
+    "dispatch.cancelled": "Taken back from {agency}",
+    "dispatch.expired": "{agency} did not answer in time",
+    "message.sent": "Your reply went to {agency}",
+    "product.read": "The product was read",
+    "outcome.recorded": "Outcome recorded",
+}
+
+
+def standing(dispatches: Iterable[_Row]) -> list[_Row]:
+    """Of each body the dispatch of its latest round."""
+    return list({one["agency"]: one for one in sorted(dispatches, key=itemgetter("agency", "round"))}.values())
+
+
+def progress(dispatches: Iterable[_Row]) -> str:
+    """How far the answers are: `3 of 5 answered, 1 hit`. A body that declined has answered."""
+    latest = standing(dispatches)
+    if not latest:
+        return "not sent yet"
+    answers = sum(one["state"] in _ANSWERED for one in latest)
+    hits = sum(one["outcome"] == Outcome.HIT for one in latest)
+    return f"{answers} of {len(latest)} answered" + (f", {counted(hits, 'hit')}" if hits else "")
+
+
+def asking(dispatches: Iterable[_Row]) -> list[str]:
+    """The bodies that wait for the force's reply."""
+    return [one["agency"] for one in standing(dispatches) if one["state"] == DispatchState.QUERY]
+
+
+def reachable(dispatches: Iterable[_Row]) -> dict[str, _Row]:
+    """By body, the dispatch on which a message reaches it now; those that ask first."""
+    found = [one for one in dispatches if one["state"] not in FINAL and one["state"] != DispatchState.HELD]
+    return {one["agency"]: one for one in sorted(found, key=lambda one: one["state"] != DispatchState.QUERY)}
+
+
+def about(referral: _Row) -> str:
+    """A referral's subject in one line: a person's name, a company, an address, or what there is."""
+    subject = referral.get("subject")
+    if subject is None:
+        return "disposed of"
+    names = [subject.get("family_name"), subject.get("given_names")]
+    if named := ", ".join(name for name in names if name) or subject.get("name"):
+        return str(named)
+    if subject.get("identifiers"):
+        return str(subject["identifiers"][0]["value"])
+    if subject.get("addresses"):
+        address = subject["addresses"][0]
+        return ", ".join([*address.get("lines", ()), *([address["postcode"]] if address.get("postcode") else [])])
+    alias = subject["aliases"][0]
+    return ", ".join(name for name in (alias.get("family_name"), alias.get("given_names")) if name)
+
+
+def happened(event: _Row) -> str:
+    """One entry of the timeline in words; what has none of its own, by its name in the log."""
+    words = _HAPPENED.get(event["event"])
+    if words is None:
+        subject, _, done = str(event["event"]).partition(".")
+        words = f"{plain(subject)}: {plain(done)}".capitalize() + (" ({agency})" if event["agency"] else "")
+    said = _SAID.get((event["detail"] or {}).get("outcome", ""), "answered")
+    return words.format(agency=event["agency"] or "a body", said=said)
+
+
+def answered_by(referral: _Row) -> Sequence[tuple[str, str]]:
+    """The dispatches whose answers an outcome can name: id and words."""
+    return [
+        (
+            str(one["id"]),
+            f"{one['agency']}: {plain(one['outcome'])}" + (f", round {one['round']}" if one["round"] > 1 else ""),
+        )
+        for one in referral["dispatches"]
+        if one["state"] == DispatchState.ANSWERED
+    ]
