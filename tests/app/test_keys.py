@@ -47,7 +47,7 @@ async def test_an_administrator_issues_a_key_that_works_at_once(cast: Cast, admi
         administrator, label="night shift", scope=["read"], networks=["127.0.0.0/8"], expires_in_days=90
     )
     assert made["role"] == "agency"
-    assert made["scope"] == ["read_inbox"]
+    assert made["scope"] == ["read_inbox", "read_policy"]
     assert made["networks"] == ["127.0.0.0/8"]
     assert id_of(made["key"]) == made["id"]
     assert await status_of(cast, made["key"]) == 200

@@ -55,7 +55,7 @@ async def test_the_life_of_a_key_by_command(gain: Gain, cast: Cast, database: Da
     entry = dict(zip(listed[0].split("\t"), listed[1].split("\t"), strict=True))
     assert (entry["id"], entry["scope"], entry["networks"], entry["label"]) == (
         parsed[0],
-        "answer,read_inbox",
+        "answer,read_inbox,read_policy",
         "127.0.0.0/8",
         "desk",
     )
@@ -82,7 +82,10 @@ async def test_the_life_of_a_key_by_command(gain: Gain, cast: Cast, database: Da
     [
         (("issue", "NOBODY"), "there is no party with the code 'NOBODY'"),
         (("issue", "HMRC", "--role", Role.NATIONAL.value), "a key of HMRC may have the role agency or originator, not"),
-        (("issue", "HMRC", "--scope", "everything"), "a scope of agency is made of read, answer, read_inbox"),
+        (
+            ("issue", "HMRC", "--scope", "everything"),
+            "a scope of agency is made of read, answer, manage_policy, read_inbox",
+        ),
         (("issue", "HMRC", "--network", "10.4.0.1/16"), "a network is written like 10.4.0.0/16"),
         (("rotate", "nosuchkey000"), "there is no such key"),
         (("revoke", "nosuchkey000"), "there is no such key"),

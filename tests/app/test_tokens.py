@@ -163,7 +163,9 @@ async def test_a_token_may_do_less_than_its_key(cast: Cast, workers: Workers) ->
 
 async def test_a_token_may_not_do_more_than_its_key(cast: Cast, nobody: httpx.AsyncClient) -> None:
     key = await cast.key("HMRC", terms=Terms(scope=["read"]))
-    assert (await nobody.post("/v1/token", data={**GRANT, "client_secret": key})).json()["scope"] == "read_inbox"
+    assert (await nobody.post("/v1/token", data={**GRANT, "client_secret": key})).json()[
+        "scope"
+    ] == "read_inbox read_policy"
     more = await nobody.post("/v1/token", data={**GRANT, "client_secret": key, "scope": "answer"})
     assert more.json()["error"] == "invalid_scope"
 

@@ -21,13 +21,16 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 
 from app import errors, metrics
+from app.crypto.keys import Keys
 from app.errors import PROBLEM_TYPES, Problem
 from app.logs import describe
+from app.settings import Settings
 from app.web import pages
 from app.web.guard import BodyLimit
 from app.web.health import Readiness
 from app.web.install import install
 from app.web.routing import StrictRequest, StrictRoute
+from tests.conftest import SECRET
 
 CANARY = "Quillfeather"
 LIMIT = 64 * 1024
@@ -404,8 +407,16 @@ def test_a_template_fails_where_a_name_is_missing_though_the_macros_it_uses_do_n
 
 def test_a_form_shows_what_is_wrong_on_top_and_beside_the_field() -> None:
     wrong = {"reason": "Give a <reason>"}
+    app = FastAPI()
+    app.state.keys, app.state.settings = Keys(SECRET.encode()), Settings()
     answer = pages.confirm(
-        Request({"type": "http", "headers": []}), "Hold it", "x < y", button="Hold", back="/", reason="", errors=wrong
+        Request({"type": "http", "headers": [], "app": app}),
+        "Hold it",
+        "x < y",
+        button="Hold",
+        back="/",
+        reason="",
+        errors=wrong,
     )
     page = bytes(answer.body).decode()
     assert answer.status_code == 422
