@@ -1,11 +1,13 @@
-"""A way to the database that breaks at a COMMIT: whoever asked for it never hears whether it was done.
+"""A way to the database that breaks at a commit: whoever asked for it never hears whether it was done.
 
-It is cut before the COMMIT reaches the server, which rolls back, or after the server has answered, and the answer is
-lost: from the client's side the two look alike.
+It is cut before the commit reaches the server, which rolls back, or after the server has answered, and the answer is
+lost: from the client's side the two look alike. A commit is a COMMIT, or the statement that submissions share: that is
+a transaction of its own.
 """
 
 import asyncio
 import itertools
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,23 @@ from contextlib import contextmanager
 from sqlalchemy import make_url
 
 _COMMIT = (b"COMMIT;\x00", b"COMMIT\x00")  # the text of a simple query: asyncpg's own, and ours
+
+# Of the extended protocol: a Parse gives a statement its name, a Bind (with Execute and Sync behind it) runs it.
+_STORING = re.compile(rb"P.{4}([^\0]+)\0[^\0]*INSERT INTO referral \(", re.DOTALL)
+_BIND = re.compile(rb"B.{4}[^\0]*\0([^\0]+)\0", re.DOTALL)
+
+
+class Talk:
+    """What a client says on one connection, as far as it tells a commit."""
+
+    def __init__(self) -> None:
+        self._storing: set[bytes] = set()
+
+    def commits(self, chunk: bytes) -> bool:
+        """Whether the server commits something once it has heard this."""
+        self._storing |= set(_STORING.findall(chunk))
+        bound = _BIND.match(chunk)
+        return chunk.endswith(_COMMIT) or (bound is not None and bound[1] in self._storing)
 
 
 class CommitCutter:
@@ -34,7 +53,7 @@ class CommitCutter:
         return self._target.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
 
     def cut(self, times: int, every: int = 1) -> None:
-        """Of the next COMMITs cut every so many-th, until it is `times`: in turn after and before it is done."""
+        """Of the next commits cut every so many-th, until it is `times`: in turn after and before it is done."""
         kinds = itertools.islice(itertools.cycle(("after", "before")), times)
         self._left = iter([kind for one in kinds for kind in (*("",) * (every - 1), one)])
 
@@ -83,8 +102,9 @@ class CommitCutter:
             server.transport.abort()
 
     async def _ask(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+        talk = Talk()
         while chunk := await reader.read(65_536):
-            if chunk.endswith(_COMMIT) and (kind := next(self._left, "")):
+            if talk.commits(chunk) and (kind := next(self._left, "")):
                 self.cuts[kind] += 1
                 if kind == "before":
                     return
