@@ -182,10 +182,14 @@ class Database:
             try:
                 await driver.execute(f"SET ROLE {behalf.role}")
                 yield driver
-                await driver.execute("RESET ROLE; RESET gain.parties")
-            except BaseException:
+                if not driver.is_closed():
+                    await driver.execute("RESET ROLE; RESET gain.parties")
+            except BaseException as error:
+                told = as_lost(driver, error) if isinstance(error, Exception) else error
                 await connection.invalidate()  # whoever gets it next must not act on this behalf
-                raise
+                raise told  # noqa: B904  it has its own cause
+            if driver.is_closed():
+                await connection.invalidate()
 
     async def connect_driver(self, behalf: Behalf) -> asyncpg.Connection:
         """A connection of the driver itself, beside the pool, for LISTEN. Whoever asks for it closes it."""
@@ -242,12 +246,26 @@ _AWAY = (
 )
 
 
+def as_lost(driver: asyncpg.Connection, error: Exception) -> Exception:
+    """The error of a statement, or `ConnectionError` (from it) where the connection was lost by it.
+
+    What the driver raises as its server goes has many names; that the connection is closed says what all of them mean.
+    """
+    if not driver.is_closed() or is_away(error):
+        return error
+    lost = ConnectionError("the connection to the database was lost")
+    lost.__cause__ = error
+    return lost
+
+
 def is_away(error: BaseException) -> bool:
     """Whether this error says that the database cannot be reached or has no connection left, rather than a defect."""
     if isinstance(error, _AWAY):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
+    if isinstance(error, RuntimeError) and str(error).endswith("the handler is closed"):
+        return True  # uvloop's, for what is written to a connection that has just been lost
     state = str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
     if state[:2] in _AWAY_CLASSES or state in _AWAY_STATES:
         return True

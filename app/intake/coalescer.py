@@ -11,7 +11,7 @@ import asyncpg
 from app.access.policy import Role
 from app.access.principal import behalf_of
 from app.crypto.vault import blind_index_for, sealing_vault_at
-from app.db import AS_GATEWAY, Database, is_away
+from app.db import AS_GATEWAY, Database, as_lost, is_away
 from app.referrals.accept import Receipt, Submission, accept_at_once
 from app.referrals.backlog import FACTORS, LINE
 from app.referrals.codes import PriorityRank
@@ -97,9 +97,9 @@ class Coalescer:
             try:
                 receipts = await self._accept(driver, [submission for submission, _ in taken])
             except Exception as error:
-                await self._singly(driver, taken, error)
+                await self._singly(driver, taken, as_lost(driver, error))
                 if driver.is_closed():
-                    raise
+                    return
                 continue
             for (_, future), receipt in zip(taken, receipts, strict=True):
                 _settle(future, receipt)
@@ -130,7 +130,8 @@ class Coalescer:
         for index, (submission, future) in enumerate(taken):
             try:
                 _settle(future, (await self._accept(driver, [submission]))[0])
-            except Exception as own:
+            except Exception as caught:
+                own = as_lost(driver, caught)
                 if is_away(own):
                     # Each of the others would only wait for a connection as long again.
                     _fail_all(taken[index:], own)
