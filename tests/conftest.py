@@ -13,12 +13,14 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.access import keys as api_keys
+from app.access.accounts.passwords import Passwords
 from app.access.policy import Role
 from app.crypto.keys import Keys
 from app.db import AS_ADMINISTRATOR, Database
@@ -36,6 +38,9 @@ SECRET = "a secret for tests that is long enough to be one"
 RING = "ring-of-tests:" + "A" * 43
 PASSWORD = "of-tests"
 """What every login of the test databases has as its password."""
+
+QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+"""Passwords are hashed as they are kept, in milliseconds: what takes the program a quarter of a second."""
 
 _ROOM_BYTES = 4 * 2**30
 _TEMPLATE = "gain_template"
@@ -178,10 +183,19 @@ class Cast:
 
 @asynccontextmanager
 async def gateway(
-    configuration: Settings, database: Database, *, client: str = "127.0.0.1", **changes: Any
+    configuration: Settings,
+    database: Database,
+    *,
+    client: str = "127.0.0.1",
+    hasher: PasswordHasher | None = QUICK,
+    **changes: Any,
 ) -> AsyncIterator[Cast]:
-    """The cast, before a gateway in this process with changed settings; `client` is the address they come from."""
+    """The cast, before a gateway in this process with changed settings.
+
+    `client` is the address they come from, `hasher` that of passwords: None is the program's own.
+    """
     app = create_app(configuration.model_copy(update=changes), Nobody())
+    app.state.passwords = Passwords(hasher)
     async with app.router.lifespan_context(app):
         played = Cast(database, httpx.ASGITransport(app, raise_app_exceptions=False, client=(client, 1)))
         yield played
