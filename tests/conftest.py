@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
@@ -34,6 +37,7 @@ RING = "ring-of-tests:" + "A" * 43
 PASSWORD = "of-tests"
 """What every login of the test databases has as its password."""
 
+_ROOM_BYTES = 4 * 2**30
 _TEMPLATE = "gain_template"
 _numbers = itertools.count(1)
 
@@ -47,9 +51,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Path]:
-    """A folder for servers, not pytest's own: a second pytest closes that to the user PostgreSQL has under root."""
-    with tempfile.TemporaryDirectory(prefix="gain-test-") as folder:
+    """A folder for servers, not pytest's own: a second pytest closes that to the user PostgreSQL has under root.
+
+    In memory where there is room: every test has a database of its own, which is hundreds of files.
+    """
+    with tempfile.TemporaryDirectory(prefix="gain-test-", dir=_memory()) as folder:
         yield Path(folder)
+
+
+def _memory() -> Path | None:
+    """The folder of Linux that is in memory; None where there is none, or it has no room for every worker's server."""
+    folder = Path("/dev/shm")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return None
+    room = min(shutil.disk_usage(folder).free, psutil.virtual_memory().available)
+    return folder if room > _ROOM_BYTES else None
 
 
 @pytest.fixture(scope="session")
