@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,6 +43,9 @@ PASSWORD = "of-tests"
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 """Passwords are hashed as they are kept, in milliseconds: what takes the program a quarter of a second."""
 
+_LONG = ("tests/app/test_contract", "tests/app/test_lifecycle", "tests/journeys/")
+"""Files that take minutes, or whole systems."""
+
 _ROOM_BYTES = 4 * 2**30
 _TEMPLATE = "gain_template"
 _numbers = itertools.count(1)
@@ -52,6 +56,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", dest="faults", action="store_const", const="long", default="short")
     parser.addoption("--short", dest="faults", action="store_const", const="short")
     parser.addoption("--rewrite", action="store_true", help="write docs/database-roles.md's list anew before comparing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in the order in which workers best take them: what is long in few tests first, then by number of tests.
+
+    So no worker is left with minutes of work when the others have ended.
+    """
+    number = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not item.nodeid.startswith(_LONG), -number[item.path]))
 
 
 @pytest.fixture(scope="session")
