@@ -273,7 +273,10 @@ class Message(Base):
 
 
 class Alert(Base):
-    """Something that needs a co-ordinator, about one dispatch. Settled when it was dealt with or no longer matters."""
+    """Something that needs a co-ordinator, about one dispatch. Settled when it was dealt with or no longer matters.
+
+    `sealed_reason` is why a co-ordinator noted it: read, and nothing needs doing. It stands under the referral's key.
+    """
 
     __tablename__ = "alert"
 
@@ -285,9 +288,11 @@ class Alert(Base):
     region: Mapped[str | None] = mapped_column(Text)
     raised_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     settled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    sealed_reason: Mapped[bytes | None]
 
     __table_args__ = (
         CheckConstraint(_one_of("kind", AlertKind), name="kind"),
+        Index("ix_alert_noted", "referral_id", postgresql_where=text("sealed_reason IS NOT NULL")),
         Index("uq_alert_standing", "dispatch_id", "kind", unique=True, postgresql_where=text("settled_at IS NULL")),
         Index("ix_alert_standing", "region", "raised_at", postgresql_where=text("settled_at IS NULL")),
     )

@@ -164,6 +164,7 @@ _DEEDS: Mapping[str, tuple[Ask, Ask]] = {
     "/dispatches/{id}/chase": _deed("dispatch"),
     "/dispatches/{id}/extend": _deed("dispatch", **{"until-day": "1", "until-month": "7", "until-year": "2190"}),
     "/dispatches/{id}/redeliver": _deed("dispatch", "dispatch cancelled"),
+    "/dispatches/{id}/noted": _deed("dispatch", "alert", reason="Known."),
     "/dispatches/{id}/release": _deed("held"),
     "/referrals/{id}/addressees": _deed("referral", agencies="DWP"),
     "/referrals/{id}/hold": _deed("referral", reason="Wait."),
@@ -177,7 +178,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
     ("GET", "/cover"): Ask(page=True),
-    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from": "never"}, status=422),
+    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from-day": "never"}, status=422),
     ("GET", "/cover/{id}/end"): Ask("cover", page=True),
     ("POST", "/cover/{id}/end"): Ask("cover", page=True, form=lambda _: {}, status=303),
     ("GET", "/duplicates/{id}"): Ask("duplicate", page=True, prepared="duplicate"),
@@ -192,6 +193,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/handover"): Ask(page=True, form=lambda _: {"words": "Chase them."}, status=303),
     ("GET", "/needs.csv"): Ask(page=True),
     ("GET", "/queues"): Ask(page=True),
+    ("GET", "/queues/live"): Ask(page=True),
     ("GET", "/queues/{code}"): Ask(page=True),
     ("GET", "/queues/{agency}/chase"): Ask(page=True),
     ("POST", "/queues/{agency}/chase"): Ask(page=True, form=lambda _: {}, status=303),
@@ -297,6 +299,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/dispatches/{id}/cancel"): Ask("dispatch", body=_reason),
     ("POST", "/v1/dispatches/{id}/chase"): Ask("dispatch"),
     ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2190-01-01T00:00:00Z"}),
+    ("POST", "/v1/dispatches/{id}/noted"): Ask("dispatch", body=_reason, prepared="alert"),
     ("POST", "/v1/dispatches/{id}/redeliver"): Ask("dispatch", prepared="dispatch cancelled"),
     ("POST", "/v1/dispatches/{id}/release"): Ask("held"),
     ("GET", "/v1/duplicates"): Ask(query="limit=200", shows="duplicate"),
@@ -362,6 +365,12 @@ _PAIR = """
 """
 
 
+_ALERT = """
+    INSERT INTO alert (kind, dispatch_id, referral_id, agency, region)
+    SELECT 'late_answer', id, referral_id, agency, region FROM dispatch WHERE id = :id RETURNING id
+"""
+
+
 class Scene:
     """The callers of every role and position, and as many targets as are asked for, on one gateway."""
 
@@ -405,6 +414,8 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
         elif ask.prepared == "duplicate":
             found = replace(found, duplicate=await self._pair(self._all[north][0].referral, found.referral))
+        elif ask.prepared == "alert":
+            await rows(self._database, _ALERT, id=UUID(found.dispatch))
         elif ask.prepared in ("dispatch cancelled", "completed"):
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
             if ask.prepared == "completed":
