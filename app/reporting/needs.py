@@ -79,7 +79,8 @@ class Needs:
 _RUNS = "state IN ('queued', 'delivered', 'acknowledged')"
 _DAY = "interval '24 hours'"
 
-# For each region a look-up of its own: the index then gives the first of each, whatever the second wall adds.
+# For each region a look-up of its own: the index then gives the first of each, whatever the second wall adds. The
+# region stands in the order as well, for the reason given in `reporting.queues`.
 _PLACES = """
     place AS MATERIALIZED (
         SELECT region, number FROM unnest(CAST(:regions AS text[])) WITH ORDINALITY AS given (region, number)
@@ -96,7 +97,7 @@ def _in_place(kind: str, condition: str, narrowed: str, at: str = "due_at", orde
         SELECT '{kind}' AS kind, place.number AS place, found.* FROM place CROSS JOIN LATERAL (
             SELECT id AS matter, referral_id, agency, {at} AS at FROM dispatch
              WHERE coalesce(region, '') = place.region AND {condition}{narrowed}
-             ORDER BY {order} LIMIT :most) AS found
+             ORDER BY coalesce(region, ''), {order} LIMIT :most) AS found
     """
 
 
@@ -137,7 +138,7 @@ _RELEASES = """
          WHERE agency = pair.agency AND coalesce(region, '') = pair.region AND state = 'held' AND needs_release
            AND NOT EXISTS (SELECT FROM referral WHERE referral.id = dispatch.referral_id AND referral.state = 'held')
            {narrowed}
-         ORDER BY created_at LIMIT :most) AS found
+         ORDER BY coalesce(region, ''), created_at LIMIT :most) AS found
 """
 
 _ALERTS = """
