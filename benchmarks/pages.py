@@ -67,7 +67,10 @@ async def run(stage: Stage) -> list[Figure]:
             for figure, (page, browser) in zip(figures, looks, strict=True):
                 began = stage.processor(servers.children)
                 took = sorted([await page.open(browser) for _ in range(times)])
-                spent = [(now - then) / times * 1000 for now, then in zip(stage.processor(servers.children), began)]
+                spent = [
+                    (now - then) / times * 1000
+                    for now, then in zip(stage.processor(servers.children), began, strict=True)
+                ]
                 figure.add(took[round(0.95 * (times - 1))], LIMIT_MS)
                 figure.notes.append(f"p50 {took[times // 2]:.0f} ms; processor {spent[0]:.0f} + {spent[1]:.0f} ms")
     return figures

@@ -197,6 +197,19 @@ class Dispatch(Base):
             postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
         ),
         Index(
+            "ix_dispatch_pressing",
+            _REGION,
+            "priority",
+            "due_at",
+            postgresql_where=text(f"priority < 2 AND {_CLOCK_RUNS}"),
+        ),
+        Index(
+            "ix_dispatch_release",
+            _REGION,
+            "created_at",
+            postgresql_where=text("state = 'held' AND needs_release"),
+        ),
+        Index(
             "ix_dispatch_urgent",
             "queued_at",
             postgresql_where=text("priority = 0 AND state IN ('queued', 'delivered')"),
