@@ -16,6 +16,7 @@ from app.crypto.source import source_for
 from app.crypto.vault import Vault, blind_index_for
 from app.db import Database
 from app.reporting import aggregates, counters
+from app.runtime.migrate import prepare
 from benchmarks import stock
 from benchmarks.referrals import AGENCIES, ANSWER, referral
 from benchmarks.stage import Stage
@@ -178,10 +179,12 @@ _TABLES = "referral dispatch data_key subject_index response audit_event alert d
 async def filled(stage: Stage, referrals: int) -> str:
     """The URL of the database `desk` with so many referrals: one that an earlier run has made, or a new one."""
     began = time.monotonic()
+    url = stage.url("desk")
     if await stage.holds("desk", referrals):
-        await _as_of_now(stage, stage.url("desk"))
-        return stage.url("desk")
-    url = await stage.database("desk")
+        await prepare(url)
+        await _as_of_now(stage, url)
+        return url
+    await stage.database("desk")
     connection = await stage.connect(url)
     async with stock.without_indexes(connection):
         await _fill(stage, connection, referrals)

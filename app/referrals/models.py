@@ -197,6 +197,12 @@ class Dispatch(Base):
             postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
         ),
         Index(
+            "ix_dispatch_late",
+            _REGION,
+            "due_at",
+            postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
+        ),
+        Index(
             "ix_dispatch_pressing",
             _REGION,
             "priority",

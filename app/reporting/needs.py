@@ -95,26 +95,26 @@ _PLACES = """
 
 
 def _in_place(kind: str, condition: str, limit: str, order: str = "due_at", narrowed: str = "") -> str:
-    """`narrowed` is asked of each row in turn: for what is few, where a plan for an agency would look at far more."""
-    rows = f"""
-        SELECT id AS matter, referral_id, agency, due_at AS at FROM dispatch
-         WHERE coalesce(region, '') = place.region AND {condition}
-         ORDER BY coalesce(region, ''), {order}
+    """`narrowed` is asked of each row in turn, so that no index but the condition's is taken for it."""
+    columns = "id AS matter, referral_id, agency, due_at AS at"
+    ordered = f"""
+        FROM dispatch WHERE coalesce(region, '') = place.region AND {condition} ORDER BY coalesce(region, ''), {order}
     """
+    rows = f"SELECT {columns} {ordered}"
     if narrowed:
-        rows = f"SELECT * FROM ({rows} OFFSET 0) AS few WHERE {narrowed}"
+        rows = f"SELECT {columns} FROM (SELECT * {ordered} OFFSET 0) AS row WHERE {narrowed}"
     return f"""
         SELECT '{kind}' AS kind, place.number AS place, found.*
           FROM place CROSS JOIN LATERAL ({rows} LIMIT :{limit}) AS found
     """
 
 
-def _overdue(condition: str, of_agency: str, limit: str) -> str:
-    """By agency too, which is the index that has what is overdue in the order in which it was due."""
+def _of_agency(condition: str, limit: str) -> str:
+    """What is overdue at one agency, which has an index by agencies: in places of which a counter says that any is."""
     return f"""
         SELECT '{Group.OVERDUE}' AS kind, pair.number AS place, found.* FROM (
             SELECT agency, place.region, place.number
-              FROM queue_count JOIN place ON place.region = coalesce(queue_count.region, ''){of_agency}
+              FROM queue_count JOIN place ON place.region = coalesce(queue_count.region, '') AND agency = :agency
              GROUP BY agency, place.region, place.number HAVING sum(overdue) > 0) AS pair
          CROSS JOIN LATERAL (
             SELECT id AS matter, referral_id, agency, due_at AS at FROM dispatch
@@ -158,10 +158,20 @@ def _dispatches(group: Group, narrowed: _Narrowed, limit: str) -> str:
         return _in_place(group, soon, "most", "expires_at", its)
     if group is Group.SOON:
         return _in_place(group, f"{unmarked} AND due_at > now() AND due_at <= now() + {_DAY}{also}", limit, order)
-    late = f"{marked} AND expires_at > now() + {_DAY}{also}"
-    known = _in_place(group, late, limit, order) if narrowed.is_pressing else _overdue(late, narrowed.agency_is, limit)
+    known = _known(marked, narrowed, limit)
     just = _in_place(group, f"{unmarked} AND due_at <= now(){narrowed.priority_is}", limit, order, its)
     return f"{known} UNION ALL {just}"
+
+
+def _known(marked: str, narrowed: _Narrowed, limit: str) -> str:
+    """What is marked as overdue and not critical, by the index that has it in order of its due time."""
+    # Written so that no index of `expires_at` can serve it: in that order all would have to be read, and sorted.
+    late = f"{marked} AND expires_at - {_DAY} > now()"
+    if narrowed.is_pressing:
+        pressing = f"{_RUNS}{narrowed.priority_is}{narrowed.agency_is}"
+        return _in_place(Group.OVERDUE, pressing, limit, "priority, due_at", late)
+    late += narrowed.priority_is
+    return _of_agency(late, limit) if narrowed.agency else _in_place(Group.OVERDUE, late, limit)
 
 
 def _details(number: str) -> str:

@@ -1,4 +1,4 @@
-"""Two small indexes for the pages: what is more pressing than routine, and what is held back until it is released.
+"""Three small indexes for the pages: of what is overdue, more pressing than routine, or held back until released.
 
 Safe while the program before still runs: they are made beside the work.
 """
@@ -11,6 +11,8 @@ branch_labels: str | None = None
 depends_on: str | None = None
 
 INDEXES = {
+    "ix_dispatch_late": "dispatch (coalesce(region, ''), due_at)"
+    " WHERE overdue_at IS NOT NULL AND state IN ('queued', 'delivered', 'acknowledged')",
     "ix_dispatch_pressing": "dispatch (coalesce(region, ''), priority, due_at)"
     " WHERE priority < 2 AND state IN ('queued', 'delivered', 'acknowledged')",
     "ix_dispatch_release": "dispatch (coalesce(region, ''), created_at) WHERE state = 'held' AND needs_release",
