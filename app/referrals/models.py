@@ -80,6 +80,12 @@ class Referral(Base):
         UniqueConstraint("reference"),
         Index("ix_referral_lying_open", "id", postgresql_where=text("NOT sealed OR reason IS NOT NULL")),
         Index("ix_referral_originator_id", "originator", text("id DESC")),
+        Index(
+            "ix_referral_originator_open",
+            "originator",
+            text("id DESC"),
+            postgresql_where=text("state IN ('held', 'accepted', 'in_progress')"),
+        ),
         Index("ix_referral_region_id", "region", text("id DESC")),
         Index("ix_referral_originator_updated", "originator", "updated_at"),
         Index(

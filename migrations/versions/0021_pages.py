@@ -1,4 +1,4 @@
-"""Three small indexes for the pages: of what is overdue, more pressing than routine, or held back until released.
+"""Small indexes for the pages: what is overdue, pressing or held back until released; an originator's open referrals.
 
 Safe while the program before still runs: they are made beside the work.
 """
@@ -15,6 +15,7 @@ INDEXES = {
     " WHERE overdue_at IS NOT NULL AND state IN ('queued', 'delivered', 'acknowledged')",
     "ix_dispatch_pressing": "dispatch (coalesce(region, ''), priority, due_at)"
     " WHERE priority < 2 AND state IN ('queued', 'delivered', 'acknowledged')",
+    "ix_referral_originator_open": "referral (originator, id DESC) WHERE state IN ('held', 'accepted', 'in_progress')",
     "ix_dispatch_release": "dispatch (coalesce(region, ''), created_at) WHERE state = 'held' AND needs_release",
 }
 
