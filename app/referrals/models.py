@@ -80,6 +80,12 @@ class Referral(Base):
         UniqueConstraint("reference"),
         Index("ix_referral_lying_open", "id", postgresql_where=text("NOT sealed OR reason IS NOT NULL")),
         Index("ix_referral_originator_id", "originator", text("id DESC")),
+        Index(
+            "ix_referral_originator_open",
+            "originator",
+            text("id DESC"),
+            postgresql_where=text("state IN ('held', 'accepted', 'in_progress')"),
+        ),
         Index("ix_referral_region_id", "region", text("id DESC")),
         Index("ix_referral_originator_updated", "originator", "updated_at"),
         Index(
@@ -195,6 +201,25 @@ class Dispatch(Base):
             _REGION,
             "expires_at",
             postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
+        ),
+        Index(
+            "ix_dispatch_late",
+            _REGION,
+            "due_at",
+            postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
+        ),
+        Index(
+            "ix_dispatch_pressing",
+            _REGION,
+            "priority",
+            "due_at",
+            postgresql_where=text(f"priority < 2 AND {_CLOCK_RUNS}"),
+        ),
+        Index(
+            "ix_dispatch_release",
+            _REGION,
+            "created_at",
+            postgresql_where=text("state = 'held' AND needs_release"),
         ),
         Index(
             "ix_dispatch_urgent",
