@@ -187,7 +187,7 @@ class _Slow(Adapter):
         return Answered(ANSWER)
 
 
-_MADE: Mapping[str, type[Adapter]] = {"well": _Well, "refused": _Refused, "silent": _Silent, "slow": _Slow}
+_MADE: Mapping[str, type[Adapter]] = {"well": _Well, "control": _Well, "refused": _Refused, "silent": _Silent, "slow": _Slow}
 
 
 class _Agencies(Fixed):

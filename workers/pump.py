@@ -13,7 +13,7 @@ from app.db import AS_WORKER, Database, is_away
 from app.referrals import circuits as paused
 from app.referrals import lifecycle, notices
 from app.referrals.batches.accept import accept_slice
-from app.referrals.fan_out import FanOut, is_waiting
+from app.referrals.fan_out import FanOut
 from app.referrals.lifecycle import HandOver, Slot
 from app.referrals.notices import Room
 from workers.adapters.contract import Adapter
@@ -39,10 +39,7 @@ _TOGETHER_SECONDS = 0.015
 GRACE_SECONDS = 1.0
 """How long calls in flight may take to finish when time is up: longer, and a slow agency would hold up all others."""
 
-_LOOK_SECONDS = 0.25  # how often due dispatches are looked for while calls are in flight
-_GLANCE_SECONDS = 0.02
-"""How often referrals are: one that is accepted while every process waits for slow agencies must not wait for them.
-Its wake-up stays in the broker until a process is free."""
+_LOOK_SECONDS = 0.25  # how often one looks for what is due while calls are in flight and nobody asks
 
 
 class Pump:
@@ -58,6 +55,8 @@ class Pump:
         self._batches_from = 0.0
         self._claims_full = False
         self._adapters: Mapping[str, Adapter] | None = None
+        self._calls: InFlight | None = None
+        self._asked: list[asyncio.Future[None]] = []
         self.circuits = Circuits()
         """Which agencies are not called for now."""
 
@@ -67,13 +66,17 @@ class Pump:
         What is still in flight then, or at once when `stopping` says so, is handed back for someone else to take.
         """
         end = asyncio.get_running_loop().time() + seconds
-        calls = InFlight(self.circuits, self._call)
+        calls = self._calls = InFlight(self.circuits, self._call)
         try:
             while not stopping():
+                asked = len(self._asked)
                 moved = await self._take(calls)
                 over = asyncio.get_running_loop().time() - end
                 if over < 0:
-                    moved += await self._take_on(calls)
+                    taken_on = await self._take_on(calls)
+                    if not taken_on:
+                        self._tell(asked)
+                    moved += taken_on
                 elif over > GRACE_SECONDS:
                     return
                 await self._recording.hand_back(calls.take_stale() if over < 0 else calls.take_ready())
@@ -82,31 +85,35 @@ class Pump:
                 elif not moved:
                     return
         finally:
+            self._calls = None
             await self._recording.hand_back(await calls.stop())
+
+    def ask(self) -> asyncio.Future[None]:
+        """Have the pump that runs look for work now. Done when it has begun all that it found, and found no more."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append(told)
+        if self._calls is not None:
+            self._calls.nudge()
+        return told
+
+    def _tell(self, number: int) -> None:
+        """The first so many that asked: nothing waits that had come before they did."""
+        for told in self._asked[:number]:
+            if not told.done():
+                told.set_result(None)
+        del self._asked[:number]
 
     def _call(self, item: HandOver, adapter: Adapter) -> Coroutine[Any, Any, Finding]:
         return hand_over(item, adapter, self._keys)
 
     async def _rest(self, calls: InFlight) -> None:
-        """Until a call has finished, or a referral waits for its dispatches, or for a moment.
+        """Until a call has finished, or somebody asks, or for a moment.
 
         While others are ready to begin, a few more may finish: many are recorded, and claimed, for what one costs.
         """
         if calls.is_ahead:
             await asyncio.sleep(_TOGETHER_SECONDS)
-        end = asyncio.get_running_loop().time() + _LOOK_SECONDS
-        while asyncio.get_running_loop().time() < end and not await calls.wait(_GLANCE_SECONDS):
-            if await self._referrals_wait():
-                return
-
-    async def _referrals_wait(self) -> bool:
-        try:
-            async with self._database.transaction(AS_WORKER) as connection:
-                return await is_waiting(connection)
-        except Exception as error:
-            if not is_away(error):
-                raise
-            return False
+        await calls.wait(_LOOK_SECONDS)
 
     async def _take(self, calls: InFlight) -> int:
         moved = await self._recording.record(calls.take_finished())
