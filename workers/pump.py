@@ -16,6 +16,7 @@ from app.referrals.batches.accept import accept_slice
 from app.referrals.fan_out import FanOut
 from app.referrals.lifecycle import HandOver, Slot
 from app.referrals.notices import Room
+from app.referrals.taking import Taking
 from workers.adapters.contract import Adapter
 from workers.channels import Fixed, Reach
 from workers.circuits import Circuits
@@ -26,13 +27,15 @@ from workers.recording import WORKER, Recording
 IN_FLIGHT = 1_000
 """The most calls of one process at once: enough that fifty agencies which never answer leave slots for the others."""
 
-REFERRALS = 100
-DISPATCHES = 500
-"""The most referrals that are fanned out, and dispatches that are claimed, in one transaction."""
+REFERRALS = IN_FLIGHT // 20
+"""The most referrals that are fanned out in one transaction: their dispatches are begun as they are made."""
 
-FEW_REFERRALS = DISPATCHES // 20
-"""The same while claims come back full: no more dispatches are made than taken, or they would only pile up, where no
-bound of the backlog sees them. New referrals go on being fanned out, for an urgent one may be among them."""
+DISPATCHES = 500
+"""The most dispatches that are claimed in one transaction."""
+
+FEW_REFERRALS = DISPATCHES // 50
+"""The most referrals while claims come back full: fewer dispatches are made than taken, or they would only pile up,
+where no bound of the backlog sees them. New referrals go on being fanned out, for an urgent one may be among them."""
 
 _TOGETHER_SECONDS = 0.015
 
@@ -131,19 +134,27 @@ class Pump:
     async def _take_on(self, calls: InFlight) -> int:
         """Fan out and claim. While the database is away nothing is taken on, and what is in flight goes on."""
         try:
-            moved = await self._fan_out_some() + await self._accept_some()
+            moved = await self._fan_out_some(calls) + await self._accept_some()
             return moved + await self._start_some(calls)
         except Exception as error:
             if not calls or not is_away(error):
                 raise
             return 0
 
-    async def _fan_out_some(self) -> int:
+    async def _fan_out_some(self, calls: InFlight) -> int:
+        """Fan out, and begin what adapters have room for: it is leased as it is made."""
         if self._adapters is None:
             async with self._database.transaction(AS_WORKER) as connection:
                 self._adapters = await self._reach.get(connection)
+        adapters = self._adapters
+        free = {agency: calls.room(agency, one.in_flight) for agency, one in adapters.items() if one.answers}
+        taking = Taking(free, IN_FLIGHT - len(calls))
         most = FEW_REFERRALS if self._claims_full else REFERRALS
-        moved = await self._fan_out.run(self._database, WORKER, self._adapters.keys(), most)
+        try:
+            moved = await self._fan_out.run(self._database, WORKER, adapters.keys(), most, taking)
+        finally:
+            for item in taking.taken:
+                calls.add(item, adapters[item.agency])
         if moved:
             self._notices_from = 0.0
         return moved
