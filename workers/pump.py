@@ -156,7 +156,8 @@ class Pump:
             for item in taking.taken:
                 calls.add(item, adapters[item.agency])
         if moved:
-            self._notices_from = 0.0
+            # There may be notices to give, and room for more rows of a batch.
+            self._notices_from = self._batches_from = 0.0
         return moved
 
     async def _accept_some(self) -> int:

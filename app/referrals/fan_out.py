@@ -5,7 +5,7 @@ Where a batch fails, its referrals are fanned out one by one, each with a number
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -26,7 +26,7 @@ from app.referrals.deadlines import london_day
 from app.referrals.fan_out_tries import MOST_TRIES, Try
 from app.referrals.lifecycle import HandOver, NewDispatch, Terms
 from app.referrals.schedule import next_check, span, steps
-from app.referrals.taking import Taking
+from app.referrals.taking import Seen, Taking
 from app.routing.matrix import Choice, Facts, Matrix, decide
 from app.routing.reference import MatrixCache
 
@@ -66,7 +66,7 @@ _WAITING = text("""
 _Referral = Row[tuple[Any, ...]]
 
 
-_NOTHING = Taking({}, 0)
+_NOTHING = Taking()
 
 _ForWhom = tuple[Actor, Collection[str]]
 """Who fans out, and the agencies that an adapter reaches."""
@@ -76,13 +76,15 @@ _ForWhom = tuple[Actor, Collection[str]]
 class _Means:
     """By what a batch is fanned out, and on whose behalf. `adapted`: the agencies that an adapter reaches.
 
-    `terms` are those worked out for the batch so far.
+    `taking` says what is taken at once, of the referrals that `seen` has; `terms` are those worked out so far.
     """
 
     actor: Actor
     adapted: Collection[str]
     directory: Directory
     matrix: Matrix
+    taking: Taking = field(default_factory=Taking)
+    seen: Seen = field(default_factory=dict)
     terms: dict[tuple[Choice, datetime, Priority], Terms] = field(default_factory=dict)
 
 
@@ -122,7 +124,8 @@ class FanOut:
                 if late:
                     await fan_out_tries.begin(connection, _ids(referrals))
                 else:
-                    taken = await _open(connection, means, referrals, taking)
+                    seen = await taking.look(connection, _ids(referrals))
+                    taken = await _open(connection, replace(means, taking=taking, seen=seen), referrals)
             taking.taken.extend(taken)
             if late:
                 await self._open_counted(database, means, _ids(referrals))
@@ -160,7 +163,7 @@ class FanOut:
     async def _open_counted(self, database: Database, means: _Means, ids: Sequence[UUID]) -> None:
         """Fan out referrals at which a try is counted; those that are not accepted any more need none."""
         async with database.transaction(AS_WORKER) as connection:
-            await _open(connection, means, (await connection.execute(_CLAIM_THESE, {"ids": ids})).all(), _NOTHING)
+            await _open(connection, means, (await connection.execute(_CLAIM_THESE, {"ids": ids})).all())
             await fan_out_tries.forget(connection, ids)
 
     async def _failed(self, database: Database, ids: Sequence[UUID], error: Exception) -> None:
@@ -188,26 +191,24 @@ class FanOut:
                 await fan_out_tries.stop(connection, referral_id)
 
 
-async def _open(
-    connection: Connection, means: _Means, referrals: Sequence[_Referral], taking: Taking
-) -> list[HandOver]:
+async def _open(connection: Connection, means: _Means, referrals: Sequence[_Referral]) -> list[HandOver]:
     dispatches: list[NewDispatch] = []
     unaddressed = []
-    seen = await taking.look(connection, _ids(referrals)) if referrals else {}
     for referral in referrals:
-        chosen = _dispatches(referral, means, taking if referral.id in seen else _NOTHING)
+        chosen = _dispatches(referral, means)
         dispatches.extend(chosen)
         if not chosen:
             unaddressed.append(referral.id)
     taken = await lifecycle.open_dispatches(connection, means.actor, dispatches)
     await lifecycle.hold_without_addressee(connection, means.actor, unaddressed)
     await duplicates.find(connection, means.actor, _ids(referrals))
-    return [HandOver(seen[row.referral_id], *tuple[Any, ...](row)) for row in taken]
+    return [HandOver(means.seen[row.referral_id], *tuple[Any, ...](row)) for row in taken]
 
 
-def _dispatches(referral: _Referral, means: _Means, taking: Taking) -> list[NewDispatch]:
+def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
     facts = Facts(referral.originator, referral.crime_types, referral.addressees, london_day(clock.now()))
     priority = Priority(priority_of(referral.priority))
+    taking = means.taking if referral.id in means.seen else _NOTHING
     return [
         NewDispatch(
             referral.id,

@@ -21,13 +21,13 @@ Seen = Mapping[UUID, Mapping[str, Any]]
 class Taking:
     """How many a worker takes at most, and of each agency's; in `taken` they are, once that is committed."""
 
-    slots: dict[str, int]
-    most: int
+    slots: dict[str, int] = field(default_factory=dict)
+    most: int = 0
     taken: list[HandOver] = field(default_factory=list)
 
     async def look(self, connection: Connection, referral_ids: Collection[UUID]) -> Seen:
         """Open the referrals whose dispatches may be taken."""
-        if self.most <= 0 or not any(self.slots.values()):
+        if not referral_ids or self.most <= 0 or not any(self.slots.values()):
             return {}
         return await lifecycle.seen_by_agencies(connection, referral_ids)
 
