@@ -35,7 +35,7 @@ from app.referrals.views import document
 log = logger()
 
 SLICE = 100
-"""The most rows of one transaction: as many as fan-out takes in one."""
+"""The most rows of one transaction: as many as a worker fans out in two."""
 
 LATER_SECONDS = 10.0
 """When a batch is tried again that could not be accepted for a reason that is not its rows'."""
