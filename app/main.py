@@ -26,6 +26,7 @@ from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
 from app.db import AS_GATEWAY, Database, is_away
+from app.inbox import consents as consents_of_inbox
 from app.inbox import own_policy as policy_door
 from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
@@ -34,6 +35,7 @@ from app.inbox.waits import Waits
 from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits, policy_pages
 from app.inbox.web_inbox.news import News
 from app.intake import batches, messages, my_deeds, my_drafts, my_referrals, my_uploads, outcome, product, submit, track
+from app.intake import consents as consents_door
 from app.intake import duplicates as own_duplicates
 from app.intake.coalescer import Coalescer
 from app.logs import logger
@@ -109,11 +111,13 @@ async def read_metrics() -> Response:
 DOORS = (
     poll.router,
     submit.router,
+    consents_of_inbox.router,  # before the items of an inbox, whose address has an id in its place
     read.router,
     respond.router,
     track.router,
     product.router,
     outcome.router,
+    consents_door.router,
     own_duplicates.router,
     queues.router,
     actions.router,

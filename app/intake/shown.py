@@ -31,6 +31,11 @@ _HAPPENED = {
     "message.sent": "Your reply went to {agency}",
     "product.read": "The product was read",
     "outcome.recorded": "Outcome recorded",
+    "consent.asked": "{agency} was asked for its consent to pass its answer on",
+    "consent.chased": "{agency} was reminded of the consent asked for",
+    "consent.given": "{agency} consented",
+    "consent.refused": "{agency} refused its consent",
+    "consent.withdrawn": "The consent of {agency} is no longer asked for",
 }
 
 
