@@ -32,9 +32,10 @@ from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
-from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits, policy_pages
+from app.inbox.web_inbox import answer_pages, consent_pages, hand_over, item_page, list_page, no_hits, policy_pages
 from app.inbox.web_inbox.news import News
 from app.intake import batches, messages, my_deeds, my_drafts, my_referrals, my_uploads, outcome, product, submit, track
+from app.intake import consent_pages as my_consents
 from app.intake import consents as consents_door
 from app.intake import duplicates as own_duplicates
 from app.intake.coalescer import Coalescer
@@ -63,6 +64,7 @@ from app.status import (
     retention,
     search_page,
 )
+from app.status import consent_pages as consent_desk
 from app.status import pages as status_pages
 from app.status import reports as reports_door
 from app.status.live import Live
@@ -129,11 +131,13 @@ DOORS = (
     my_uploads.router,
     my_referrals.router,
     my_deeds.router,
+    my_consents.router,
     batches.router,
     status_pages.router,
     referral_page.router,
     deed_pages.router,
     duplicate_pages.router,
+    consent_desk.router,
     queue_pages.router,
     chase_pages.router,
     search_page.router,
@@ -143,6 +147,7 @@ DOORS = (
     list_page.router,
     no_hits.router,
     item_page.router,
+    consent_pages.router,
     answer_pages.router,
     hand_over.router,
     policy_pages.router,
