@@ -39,7 +39,7 @@ async def ask_page(
 
 
 @router.post("/referrals/{id}/consent", response_class=Response)
-@permit(Action.ASK_CONSENT)
+@permit(Action.COORDINATE)
 async def ask(id: UUID, request: Request, act: Acting, given: Sent) -> Response:
     """Ask it."""
     referral, directory = await act.referral(id), (await act.reference()).directory
@@ -78,7 +78,7 @@ async def withdraw_page(id: UUID, request: Request, act: Acting) -> Response:
 
 
 @router.post("/consents/{id}/withdraw", response_class=Response)
-@permit(Action.ASK_CONSENT)
+@permit(Action.COORDINATE)
 async def withdraw(id: UUID, act: Acting) -> Response:
     """Ask no longer. Once more changes nothing."""
     found = await act.consent(id)

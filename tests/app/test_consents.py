@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import httpx
 from sqlalchemy import text
@@ -9,12 +10,18 @@ from sqlalchemy.exc import DBAPIError
 
 from app.access.policy import Role
 from app.access.principal import behalf_of
+from app.audit.record import Actor
 from app.crypto.vault import Opener
 from app.db import Connection, Database
 from app.referrals.consents import _place
 from app.referrals.states import CONSENT_MOVES, ConsentState
+from app.retention import disposal, review
+from app.retention.reference import rules
+from app.retention.review import Decision
+from app.retention.schedule import date_all
 from app.settings import Settings
 from tests.acts import Document, actions, dispatched, inbox, rows, slug
+from tests.browser import signed_in
 from tests.conftest import HIT, Cast, Workers
 
 UNDER_CONSENT = {**HIT, "onward_disclosure": "consent_required"}
@@ -33,8 +40,9 @@ async def answered(cast: Cast, workers: Workers, **changes: Any) -> tuple[httpx.
     return force, made, f"/v1/referrals/{made['id']}/dispatches/{item['id']}/consents"
 
 
-async def asked(client: httpx.AsyncClient, path: str, body: Document = TO_GMP, **headers: str) -> Document:
+async def asked(client: httpx.AsyncClient, path: str, body: Document = TO_GMP, key: str | None = None) -> Document:
     """A consent just asked for."""
+    headers = {"Idempotency-Key": key} if key else None
     answer = await client.post(path, json=body, headers=headers)
     assert answer.status_code == 201, answer.text
     found: Document = answer.json()
@@ -173,7 +181,7 @@ async def test_only_an_answer_goes_further_and_only_to_who_has_it_not(cast: Cast
 async def test_the_same_key_asks_withdraws_and_chases_once(cast: Cast, workers: Workers, database: Database) -> None:
     force, made, path = await answered(cast, workers)
     tarian = await cast.play("TARIAN")
-    one = await asked(force, path, **{"Idempotency-Key": "ask-1"})
+    one = await asked(force, path, key="ask-1")
     again = await force.post(path, json=TO_GMP, headers={"Idempotency-Key": "ask-1"})
     assert (again.status_code, again.json(), again.headers["Idempotent-Replayed"]) == (201, one, "true")
     other = await force.post(path, json=OUTSIDE, headers={"Idempotency-Key": "ask-1"})
@@ -297,6 +305,37 @@ async def test_what_is_written_is_sealed_and_goes_with_the_referrals_key(
         opener = Opener(connection)
         place = _place(kept.id, "content")
         assert json.loads(opener.value(place, kept.referral_id, kept, kept.content)) == OUTSIDE
+
+
+async def test_disposal_takes_the_words_and_leaves_who_and_when(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    force, [made] = await dispatched(cast, workers, "HMRC")
+    hmrc = await cast.play("HMRC")
+    [item] = await inbox(hmrc)
+    assert (await hmrc.post(f"/v1/inbox/{item['id']}/response", json=UNDER_CONSENT)).status_code == 201
+    path = f"/v1/referrals/{made['id']}/dispatches/{item['id']}/consents"
+    given, open_one = await asked(force, path), await asked(force, path, OUTSIDE)
+    assert (await hmrc.post(decision(given), json=GIVEN)).status_code == 200
+    await date_all(database, rules())
+    operator = Actor("GAIN", "operator tests")
+    async with database.transaction() as connection:
+        goes = Decision(None, early=True, reason="No further use.")
+        await review.decide(connection, operator, rules(), UUID(made["id"]), goes)
+    assert await disposal.dispose_all(database, operator) == 1
+    kept = await rows(database, "SELECT state, recipient, content, sealed_decision FROM consent ORDER BY id")
+    assert kept == [
+        {"state": "given", "recipient": "GMP", "content": b"", "sealed_decision": b""},
+        {"state": "withdrawn", "recipient": None, "content": b"", "sealed_decision": None},
+    ]
+    [found] = await to_decide(hmrc, state="given")
+    assert (found["reason"], found["conditions"], found["recipient"]) == (None, None, "GMP")
+    assert slug(await hmrc.post(decision(open_one), json=GIVEN)) == "no-longer-open"
+    for answer in (await force.get(f"/v1/referrals/{made['id']}/consents"), await force.post(path, json=TO_GMP)):
+        assert (answer.status_code, slug(answer)) == (410, "disposed")
+    browser = await signed_in(cast, "HMRC")
+    for page in (f"/my-inbox/consents/{given['id']}", f"/my-inbox/{item['id']}", "/my-inbox"):
+        assert (await browser.get(page)).status_code == 200, page
 
 
 def put(state: ConsentState) -> str:
