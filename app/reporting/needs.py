@@ -1,7 +1,8 @@
 """What needs a co-ordinator, case by case, in four groups; told from partial indexes, never from a count of a table.
 
 Critically overdue is what ends without an answer within a day unless somebody acts; due soon what is due within a day
-[mem]. A decision is whatever the broker does not take by itself: a referral or a dispatch that is held, an alert.
+[mem]. A decision is whatever the broker does not take by itself: a referral or a dispatch that is held, an alert,
+a possible duplicate, an originator's consent that is asked for and not decided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,10 +50,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case. `kind` says what it is: a group's name, `held`, `release`, `duplicate`, or the kind of an alert.
+    """One case. `kind` says what it is: a group's name, `held`, `release`, `duplicate`, `consent`, or an alert's kind.
 
-    `at` is when it is due, or since when it waits. `matter` is the id of its dispatch, or of the possible duplicate; a
-    held referral has none, and no agency. `because` is the broker's own code for why a referral is held.
+    `at` is when it is due, or since when it waits. `matter` is the id of its dispatch, or of the possible duplicate, or
+    of the consent asked for; a held referral has none, and no agency. `because` is the broker's own code for why a
+    referral is held.
     """
 
     kind: str
@@ -209,6 +211,12 @@ _ALERTS = """
 """
 
 
+_CONSENTS = """
+    SELECT 'consent', coalesce(array_position(CAST(:regions AS text[]), region), 1), id, referral_id, agency, asked_at
+      FROM consent
+     WHERE state = 'asked' AND (CAST(:regions AS text[]) IS NULL OR region = ANY(CAST(:regions AS text[])))
+"""
+
 # Of a pair the referral that the region oversees stands for both.
 _DUPLICATES = """
     SELECT 'duplicate', coalesce(array_position(CAST(:regions AS text[]), side.region), 1), duplicate.id,
@@ -242,12 +250,13 @@ def _decisions(narrowed: _Narrowed) -> TextClause:
     nobody, through = " AND false" if narrowed.agency else "", through if narrowed.priority else ""
     held = f"{_HELD}{nobody}{of_priority} LIMIT :most"
     alerts = f"{_ALERTS}{of_agency}{through} ORDER BY raised_at LIMIT :most"
+    consents = f"{_CONSENTS}{of_agency}{through} ORDER BY asked_at LIMIT :most"
     pairs = f"{_DUPLICATES}{nobody}{through} LIMIT :most"
     releases = _RELEASES.format(narrowed=of_agency + of_priority)
+    every = " UNION ALL ".join(f"({one})" for one in (held, releases, alerts, consents, pairs))
     return text(
-        f"WITH {_PLACES}, found AS MATERIALIZED (SELECT * FROM (({held}) UNION ALL ({releases})"
-        f" UNION ALL ({alerts}) UNION ALL ({pairs})) AS all_of ORDER BY least(place, 2), at LIMIT :most)"
-        f" {_details('(SELECT count(*) FROM found)')}"
+        f"WITH {_PLACES}, found AS MATERIALIZED (SELECT * FROM ({every}) AS all_of"
+        f" ORDER BY least(place, 2), at LIMIT :most) {_details('(SELECT count(*) FROM found)')}"
     )
 
 

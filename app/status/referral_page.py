@@ -17,8 +17,11 @@ from app.access.purposes import StatedPurpose
 from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.errors import NOT_FOUND, Problem
-from app.referrals import noted, queries
-from app.referrals.states import CLOCK_RUNS
+from app.referrals import consents, noted, queries
+from app.referrals.codes import OnwardDisclosure
+from app.referrals.consents import Consent
+from app.referrals.states import CLOCK_RUNS, Outcome
+from app.status import consent_pages
 from app.status.deed_forms import DISPATCH_DEEDS, REFERRAL_DEEDS, offered, offered_on
 from app.status.needs_words import about
 from app.status.parts import tally
@@ -34,6 +37,7 @@ PURPOSES = [(purpose.value, plain(purpose.value).capitalize()) for purpose in St
 _DONE = {
     **{f"referrals-{deed.word}": deed.done for deed in REFERRAL_DEEDS},
     **{f"dispatches-{deed.word}": deed.done for deed in DISPATCH_DEEDS},
+    **consent_pages.DONE,
 }
 
 Referral = dict[str, Any]
@@ -59,8 +63,9 @@ async def referral_page(
     if referral is None:
         raise Problem(NOT_FOUND)
     answers = [] if "disposed_at" in referral else await queries.responses(connection, id, flagged=True)
+    asked_for = [] if "disposed_at" in referral else await consents.listed(connection, Consent.referral_id == id)
     timeline = await queries.events(connection, id)
-    await record(connection, replace(principal, purpose=purpose).actor, _looked(principal, id, answers))
+    await record(connection, replace(principal, purpose=purpose).actor, _looked(principal, id, answers, asked_for))
     now: datetime = await connection.scalar(func.now())
     if "disposed_at" in referral:
         return pages.render("tombstone.html", request=request, referral=referral, timeline=_told(timeline, now))
@@ -85,6 +90,7 @@ async def referral_page(
             for one in await noted.noted(connection, id)
         ],
         answers=[_answer(referral, one, now) for one in answers],
+        consents=asked_for,
         timeline=_told(timeline, now),
         submitted=ago(referral["created_at"], now),
     )
@@ -96,12 +102,17 @@ def _must_say_why(request: Request, principal: Principal) -> bool:
     return principal.role in gate.roles_asked
 
 
-def _looked(principal: Principal, id: UUID, answers: list[dict[str, Any]]) -> list[Event]:
-    """A look at the referral, and the disclosure of its answers if there are any."""
+def _looked(
+    principal: Principal, id: UUID, answers: list[dict[str, Any]], asked_for: list[dict[str, Any]]
+) -> list[Event]:
+    """A look at the referral and at the consents asked for, and the disclosure of its answers if there are any."""
     looked = [Event(Operation.CONSULTATION, "referral.read", id)]
     if answers:
         told = {"ids": [str(answer["id"]) for answer in answers]}
         looked.append(Event(Operation.DISCLOSURE, queries.RESPONSES_READ, id, None, [principal.party], told))
+    if asked_for:
+        told = {"ids": [str(one["id"]) for one in asked_for]}
+        looked.append(Event(Operation.CONSULTATION, "consents.read", id, detail=told))
     return looked
 
 
@@ -128,6 +139,9 @@ def _answer(referral: Referral, answer: Mapping[str, Any], now: datetime) -> dic
         "round": rounds.get(answer["dispatch_id"], 1),
         "outcome": answer["outcome"],
         "flag": answer["flag"],
+        "may_go_with_consent": answer["flag"] is None
+        and answer["outcome"] in (Outcome.HIT, Outcome.NO_HIT)
+        and answer.get("onward_disclosure") != OnwardDisclosure.PERMITTED,
         "at": answer["recorded_at"],
         "when": ago(answer["recorded_at"], now),
         "told": [

@@ -39,6 +39,11 @@ _HAPPENED: Mapping[str, str] = {
     "response.conflict": "Answered again, differently",
     "response.no_longer_open": "Answered after the end",
     "message.sent": "Message to the agency",
+    "consent.asked": "Asked for its consent",
+    "consent.chased": "Reminded of the consent asked for",
+    "consent.given": "Consent given",
+    "consent.refused": "Consent refused",
+    "consent.withdrawn": "Consent no longer asked for",
     "retention.reviewed": "Retention reviewed",
 }
 
