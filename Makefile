@@ -26,7 +26,7 @@ up: .venv/.runtime $(STYLES) ## run the broker until Ctrl-C; ARGS="--simulate --
 
 test: .venv/.dev $(STYLES) ## run the whole test suite; ARGS="-k words" for a part of it
 	@sh tests/chromium.sh
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore=tests/faults $(ARGS)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory faults ARGS=--short)
 
 # One after another, on one system: what is measured here is not to be disturbed by other tests.
@@ -93,7 +93,7 @@ $(BIN)/pip:
 
 .venv/.dev: requirements-dev.txt pyproject.toml | $(BIN)/pip
 	@echo 'Installing the broker and its development tools into .venv (first time about two minutes) …'
-	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.txt
+	@$(PIP) --no-compile --require-hashes --only-binary :all: -r requirements-dev.txt
 	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch .venv/.runtime $@
 

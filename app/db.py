@@ -196,7 +196,11 @@ class Database:
         _, target = self.engine.dialect.create_connect_args(self.engine.url)
         target.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own, not the driver's
         connection: asyncpg.Connection = await asyncpg.connect(**target, **self._options)
-        await connection.execute(f"SET ROLE {behalf.role}")
+        try:
+            await connection.execute(f"SET ROLE {behalf.role}")
+        except BaseException:  # also of whoever is stopped while it waits: nobody else could close it
+            connection.terminate()
+            raise
         return connection
 
     async def close(self) -> None:

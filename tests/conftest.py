@@ -2,20 +2,26 @@
 
 import asyncio
 import itertools
+import os
+import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.access import keys as api_keys
+from app.access.accounts.passwords import Passwords
 from app.access.policy import Role
 from app.crypto.keys import Keys
 from app.db import AS_ADMINISTRATOR, Database
@@ -34,6 +40,13 @@ RING = "ring-of-tests:" + "A" * 43
 PASSWORD = "of-tests"
 """What every login of the test databases has as its password."""
 
+QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+"""Passwords are hashed as they are kept, in milliseconds: what takes the program a quarter of a second."""
+
+_LONG = ("tests/app/test_contract", "tests/app/test_lifecycle", "tests/journeys/")
+"""Files that take minutes, or whole systems."""
+
+_ROOM_BYTES = 4 * 2**30
 _TEMPLATE = "gain_template"
 _numbers = itertools.count(1)
 
@@ -45,11 +58,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write docs/database-roles.md's list anew before comparing")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in the order in which workers best take them: what is long in few tests first, then by number of tests.
+
+    So no worker is left with minutes of work when the others have ended.
+    """
+    number = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not item.nodeid.startswith(_LONG), -number[item.path]))
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Path]:
-    """A folder for servers, not pytest's own: a second pytest closes that to the user PostgreSQL has under root."""
-    with tempfile.TemporaryDirectory(prefix="gain-test-") as folder:
+    """A folder for servers, not pytest's own: a second pytest closes that to the user PostgreSQL has under root.
+
+    In memory where there is room: every test has a database of its own, which is hundreds of files.
+    """
+    with tempfile.TemporaryDirectory(prefix="gain-test-", dir=_memory()) as folder:
         yield Path(folder)
+
+
+def _memory() -> Path | None:
+    """The folder of Linux that is in memory; None where there is none, or it has no room for every worker's server."""
+    folder = Path("/dev/shm")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return None
+    room = min(shutil.disk_usage(folder).free, psutil.virtual_memory().available)
+    return folder if room > _ROOM_BYTES else None
 
 
 @pytest.fixture(scope="session")
@@ -162,10 +196,19 @@ class Cast:
 
 @asynccontextmanager
 async def gateway(
-    configuration: Settings, database: Database, *, client: str = "127.0.0.1", **changes: Any
+    configuration: Settings,
+    database: Database,
+    *,
+    client: str = "127.0.0.1",
+    hasher: PasswordHasher | None = QUICK,
+    **changes: Any,
 ) -> AsyncIterator[Cast]:
-    """The cast, before a gateway in this process with changed settings; `client` is the address they come from."""
+    """The cast, before a gateway in this process with changed settings.
+
+    `client` is the address they come from, `hasher` that of passwords: None is the program's own.
+    """
     app = create_app(configuration.model_copy(update=changes), Nobody())
+    app.state.passwords = Passwords(hasher)
     async with app.router.lifespan_context(app):
         played = Cast(database, httpx.ASGITransport(app, raise_app_exceptions=False, client=(client, 1)))
         yield played

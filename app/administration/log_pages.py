@@ -95,8 +95,8 @@ async def search_log(
     who: Annotated[str, Form(max_length=200)] = "",
     party: Annotated[str, Form(max_length=30)] = "",
     referral: Annotated[str, Form(max_length=50)] = "",
-    since: Annotated[str, Form(max_length=10)] = "",
-    until: Annotated[str, Form(max_length=10)] = "",
+    since: Annotated[str, Form(max_length=200)] = "",
+    until: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Lead to the search that the form describes, or show it again with what is wrong."""
     given = {"who": who.strip(), "party": party.strip().upper(), "referral": referral.strip().upper()}

@@ -66,6 +66,7 @@ _ERASE: tuple[TextClause, ...] = tuple(
         """UPDATE dispatch SET sealed_reason = NULL, ended_because = NULL, last_failure = NULL
             WHERE referral_id = :these
               AND (sealed_reason IS NOT NULL OR ended_because IS NOT NULL OR last_failure IS NOT NULL)""",
+        "UPDATE alert SET sealed_reason = NULL WHERE referral_id = :these AND sealed_reason IS NOT NULL",
         "DELETE FROM fan_out_try WHERE referral_id = :these",
         "UPDATE referral_outcome SET sealed_summary = NULL WHERE referral_id = :these",
         # Nobody can decide any more what is still asked.

@@ -126,6 +126,13 @@ async def cancel(id: UUID, body: Reason, act: Acting) -> Response:
     return await _on_dispatch(act, id, "cancel", body, lambda _: deeds.cancel(act, id, body.reason))
 
 
+@router.post("/dispatches/{id}/noted", response_model=ReferralView, summary="Say that nothing needs doing")
+@permit(Action.COORDINATE)
+async def note(id: UUID, body: Reason, act: Acting) -> Response:
+    """Settle the alerts that stand: a late or conflicting answer, an expiry, a failed delivery was read."""
+    return await _on_dispatch(act, id, "noted", body, lambda referral: deeds.note(act, referral, id, body.reason))
+
+
 @router.post("/dispatches/{id}/release", response_model=ReferralView, summary="Release one held dispatch")
 @permit(Action.COORDINATE)
 async def release_dispatch(id: UUID, act: Acting, body: Nothing | None = None) -> Response:

@@ -13,7 +13,7 @@ from app.access.policy import Action
 from app.errors import INVALID_BODY, STATE_CONFLICT, UNKNOWN_ADDRESSEE, Problem
 from app.parties.codes import Priority
 from app.parties.directory import Directory
-from app.referrals import consents, lifecycle, queries, rounds
+from app.referrals import consents, lifecycle, noted, queries, rounds
 from app.referrals.schedule import expiry
 from app.referrals.states import ReferralState
 from app.status.act import Act, Referral
@@ -68,6 +68,11 @@ async def redeliver(act: Act, referral: Referral, dispatch_id: UUID) -> bool:
 async def cancel(act: Act, dispatch_id: UUID, reason: str) -> bool:
     """Take one dispatch back."""
     return await lifecycle.cancel_dispatch(act.connection, act.principal.actor, dispatch_id, reason)
+
+
+async def note(act: Act, referral: Referral, dispatch_id: UUID, reason: str) -> bool:
+    """Settle what a dispatch's alerts say: it was read, and nothing needs doing."""
+    return await noted.note(act.connection, act.principal.actor, referral["id"], dispatch_id, reason)
 
 
 async def release_dispatch(act: Act, referral: Referral, dispatch_id: UUID) -> bool:

@@ -41,6 +41,11 @@ def number(found: Needs) -> str:
     return f"{COUNTED:,}+" if found.number > COUNTED else f"{found.number:,}"
 
 
+def about(kind: str) -> str:
+    """What an alert of this kind is about."""
+    return _KINDS[kind]
+
+
 def what(case: Case) -> str:
     """What a case is."""
     return _BECAUSE.get(case.because or "") or _KINDS[case.kind]

@@ -17,12 +17,13 @@ from app.access.purposes import StatedPurpose
 from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.errors import NOT_FOUND, Problem
-from app.referrals import consents, queries
+from app.referrals import consents, noted, queries
 from app.referrals.codes import OnwardDisclosure
 from app.referrals.consents import Consent
 from app.referrals.states import CLOCK_RUNS, Outcome
 from app.status import consent_pages
 from app.status.deed_forms import DISPATCH_DEEDS, REFERRAL_DEEDS, offered, offered_on
+from app.status.needs_words import about
 from app.status.parts import tally
 from app.status.referral_words import asked, graded, happened, subject
 from app.web import pages
@@ -68,6 +69,10 @@ async def referral_page(
     now: datetime = await connection.scalar(func.now())
     if "disposed_at" in referral:
         return pages.render("tombstone.html", request=request, referral=referral, timeline=_told(timeline, now))
+    standing, agencies = (
+        await noted.standing(connection, id),
+        {one["id"]: one["agency"] for one in referral["dispatches"]},
+    )
     return pages.render(
         "referral_page.html",
         request=request,
@@ -77,7 +82,13 @@ async def referral_page(
         asked=asked(referral),
         deeds=offered(referral),
         tally=tally([{**one, "overdue": _is_overdue(one, now)} for one in referral["dispatches"]]),
-        dispatches=[_dispatch(referral, one, now) for one in referral["dispatches"]],
+        dispatches=[
+            _dispatch(referral, {**one, "alerts": standing.get(one["id"], [])}, now) for one in referral["dispatches"]
+        ],
+        noted=[
+            {"agency": agencies[one.dispatch_id], "what": about(one.kind), "reason": one.reason, "at": one.at}
+            for one in await noted.noted(connection, id)
+        ],
         answers=[_answer(referral, one, now) for one in answers],
         consents=asked_for,
         timeline=_told(timeline, now),
@@ -116,6 +127,7 @@ def _dispatch(referral: Referral, dispatch: Mapping[str, Any], now: datetime) ->
         "overdue": _is_overdue(dispatch, now),
         "when": away(dispatch["due_at"], now) if runs else "",
         "why": dispatch["reason"][:1].upper() + dispatch["reason"][1:],
+        "alerts": [about(kind) for kind in dispatch["alerts"]],
         "deeds": offered_on(referral, dispatch),
     }
 

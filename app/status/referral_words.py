@@ -33,6 +33,7 @@ _HAPPENED: Mapping[str, str] = {
     "dispatch.undeliverable": "Could not be delivered",
     "dispatch.redelivered": "Asked again",
     "dispatch.cancelled": "Taken back",
+    "dispatch.noted": "Read, and nothing needs doing",
     "dispatch.cancellation_seen": "Has seen that it was taken back",
     "response.recorded": "Answered",
     "response.conflict": "Answered again, differently",

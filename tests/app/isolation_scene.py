@@ -174,6 +174,7 @@ _DEEDS: Mapping[str, tuple[Ask, Ask]] = {
     "/dispatches/{id}/chase": _deed("dispatch"),
     "/dispatches/{id}/extend": _deed("dispatch", **{"until-day": "1", "until-month": "7", "until-year": "2190"}),
     "/dispatches/{id}/redeliver": _deed("dispatch", "dispatch cancelled"),
+    "/dispatches/{id}/noted": _deed("dispatch", "alert", reason="Known."),
     "/dispatches/{id}/release": _deed("held"),
     "/consents/{id}/chase": _deed("consent", "consent"),
     "/consents/{id}/withdraw": _deed("consent", "consent"),
@@ -190,7 +191,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
     ("GET", "/cover"): Ask(page=True),
-    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from": "never"}, status=422),
+    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from-day": "never"}, status=422),
     ("GET", "/cover/{id}/end"): Ask("cover", page=True),
     ("POST", "/cover/{id}/end"): Ask("cover", page=True, form=lambda _: {}, status=303),
     ("GET", "/duplicates/{id}"): Ask("duplicate", page=True, prepared="duplicate"),
@@ -228,6 +229,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/handover"): Ask(page=True, form=lambda _: {"words": "Chase them."}, status=303),
     ("GET", "/needs.csv"): Ask(page=True),
     ("GET", "/queues"): Ask(page=True),
+    ("GET", "/queues/live"): Ask(page=True),
     ("GET", "/queues/{code}"): Ask(page=True),
     ("GET", "/queues/{agency}/chase"): Ask(page=True),
     ("POST", "/queues/{agency}/chase"): Ask(page=True, form=lambda _: {}, status=303),
@@ -333,6 +335,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/dispatches/{id}/cancel"): Ask("dispatch", body=_reason),
     ("POST", "/v1/dispatches/{id}/chase"): Ask("dispatch"),
     ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2190-01-01T00:00:00Z"}),
+    ("POST", "/v1/dispatches/{id}/noted"): Ask("dispatch", body=_reason, prepared="alert"),
     ("POST", "/v1/dispatches/{id}/redeliver"): Ask("dispatch", prepared="dispatch cancelled"),
     ("POST", "/v1/dispatches/{id}/release"): Ask("held"),
     ("GET", "/v1/duplicates"): Ask(query="limit=200", shows="duplicate"),
@@ -398,6 +401,11 @@ _PAIR = """
 """
 
 
+_ALERT = """
+    INSERT INTO alert (kind, dispatch_id, referral_id, agency, region)
+    SELECT 'late_answer', id, referral_id, agency, region FROM dispatch WHERE id = :id RETURNING id
+"""
+
 _OF_REFERRALS = ("referral", "dispatch", "response", "message", "referral_outcome", "consent")
 
 
@@ -448,6 +456,8 @@ class Scene:
             found = replace(found, consent=await self._asked(found))
         elif ask.prepared == "duplicate":
             found = replace(found, duplicate=await self._pair(self._all[north][0].referral, found.referral))
+        elif ask.prepared == "alert":
+            await rows(self._database, _ALERT, id=UUID(found.dispatch))
         elif ask.prepared in ("dispatch cancelled", "completed"):
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
             if ask.prepared == "completed":

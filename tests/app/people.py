@@ -68,7 +68,7 @@ async def set_up(browser: httpx.AsyncClient, invitation: Invited, password: str 
 
 
 async def sign_in(
-    browser: httpx.AsyncClient, someone: Someone, *, password: str = "", code: str = ""
+    browser: httpx.AsyncClient, someone: Someone, *, password: str = "", code: str | None = None
 ) -> httpx.Response:
     """The last answer on the way in: the redirect to the first page, or the form that refuses."""
     fields = {"username": someone.username, "password": password or someone.password}
@@ -77,7 +77,7 @@ async def sign_in(
         return answer
     assert answer.headers["location"] == "/sign-in/code"
     # The next one: that of now was perhaps taken for the set-up a moment ago.
-    return await submit(browser, "/sign-in/code", {"code": code or someone.code(1)})
+    return await submit(browser, "/sign-in/code", {"code": someone.code(1) if code is None else code})
 
 
 async def signed_in(

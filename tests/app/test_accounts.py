@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import pytest
@@ -71,8 +71,15 @@ async def test_somebody_sets_their_account_up_with_a_code_and_signs_in(cast: Cas
     ]
 
 
-async def test_nothing_of_what_opens_an_account_lies_open(cast: Cast, database: Database) -> None:
-    _, someone = await signed_in(cast, database)
+@pytest.fixture
+async def slow_hashes(configuration: Settings, database: Database) -> AsyncIterator[Cast]:
+    """The cast, before a gateway that hashes passwords as the program does."""
+    async with gateway(configuration, database, hasher=None) as played:
+        yield played
+
+
+async def test_nothing_of_what_opens_an_account_lies_open(slow_hashes: Cast, database: Database) -> None:
+    _, someone = await signed_in(slow_hashes, database)
     tables = ("account", "recovery_code", "sign_in_step", "sign_in_failure", "session", "audit_event")
     stored = ""
     for table in tables:
@@ -294,11 +301,11 @@ async def test_the_code_is_asked_of_the_browser_that_knew_the_password(cast: Cas
     assert answer.headers["location"] == "/sign-in"
 
 
-async def test_a_password_hashed_with_other_parameters_is_hashed_anew(cast: Cast, database: Database) -> None:
-    _, someone = await signed_in(cast, database)
+async def test_a_password_hashed_with_other_parameters_is_hashed_anew(slow_hashes: Cast, database: Database) -> None:
+    _, someone = await signed_in(slow_hashes, database)
     weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(someone.password)
     await change(database, "UPDATE account SET password = :weak", weak=weak)
-    assert (await sign_in(cast.client(ORIGIN), someone)).status_code == 303
+    assert (await sign_in(slow_hashes.client(ORIGIN), someone)).status_code == 303
     [row] = await rows(database, "SELECT password FROM account")
     assert row["password"].startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 

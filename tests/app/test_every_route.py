@@ -30,7 +30,8 @@ AN_ID = "00000000-0000-7000-8000-000000000000"
 BAD_BODY = b'{"Quillfeather": NaN'
 
 
-def _app() -> Any:
+def whole_app() -> Any:
+    """Every route of the program; no database behind it."""
     unused = Settings(
         database_url="postgresql+asyncpg://nobody@127.0.0.1:1/none",
         broker_url="redis://127.0.0.1:1/0",
@@ -41,7 +42,7 @@ def _app() -> Any:
 
 def _known() -> list[tuple[str, str]]:
     """Method and path of everything that the document tells of and that is not for everybody to read."""
-    paths = _app().openapi()["paths"]
+    paths = whole_app().openapi()["paths"]
     return [
         (method, path)
         for path, known in paths.items()
@@ -53,7 +54,7 @@ def _known() -> list[tuple[str, str]]:
 def _roles() -> dict[tuple[str, str], frozenset[Role]]:
     """Which roles the policy lets in at each method and path."""
     found = {}
-    for context in iter_route_contexts(_app().routes):
+    for context in iter_route_contexts(whole_app().routes):
         endpoint = getattr(context.original_route, "endpoint", None)
         if context.path in OPEN_PATHS or endpoint is None:
             continue

@@ -316,7 +316,7 @@ async def test_a_party_cannot_ask_oftener_with_more_keys(configuration: Settings
 
 
 async def test_a_limit_holds_over_all_gateways_within_seconds(configuration: Settings, database: Database) -> None:
-    limits = {"rate_per_key": "40/hour", "rate_per_party": ""}
+    limits: dict[str, Any] = {"rate_per_key": "40/hour", "rate_per_party": ""}
     async with gateway(configuration, database, **limits) as one, gateway(configuration, database, **limits) as other:
         key = await one.key("HMRC")
         for _ in range(39):
@@ -337,7 +337,7 @@ async def test_a_limit_holds_over_all_gateways_within_seconds(configuration: Set
 async def test_without_the_broker_each_gateway_limits_by_its_own_counts(
     configuration: Settings, database: Database
 ) -> None:
-    away = {"broker_url": "redis://127.0.0.1:1/0", "rate_per_key": "5/hour"}
+    away: dict[str, Any] = {"broker_url": "redis://127.0.0.1:1/0", "rate_per_key": "5/hour"}
     async with gateway(configuration, database, **away) as one, gateway(configuration, database, **away) as other:
         key = await one.key("HMRC")
         for cast in (one, other):

@@ -319,7 +319,7 @@ async def test_a_token_is_given_up_by_its_own_key_alone(cast: Cast, nobody: http
 
 
 async def test_behind_the_proxy_a_token_belongs_to_a_certificate(configuration: Settings, database: Database) -> None:
-    changes = {"client_cert_proxy": f"{PROXY}/32"}
+    changes: dict[str, Any] = {"client_cert_proxy": f"{PROXY}/32"}
     async with (
         gateway(configuration, database, client=PROXY, **changes) as proxied,
         gateway(configuration, database, client="10.0.0.9", **changes) as direct,

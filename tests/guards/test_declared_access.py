@@ -48,7 +48,7 @@ def _router(route_class: type, *, declared: bool) -> APIRouter:
 def test_an_undeclared_route_keeps_the_gateway_from_starting(
     unconnected: Settings, monkeypatch: pytest.MonkeyPatch, router: APIRouter, why: str
 ) -> None:
-    monkeypatch.setattr(main, "DOORS", (*main.DOORS, router))
+    monkeypatch.setattr(main, "ROUTES", [*main.ROUTES, *main.together(router)])
     with pytest.raises(UndeclaredRoutes, match="/v1/secrets"):
         create_app(unconnected, Nobody())
 
@@ -58,7 +58,7 @@ def test_a_mounted_application_of_unknown_routes_keeps_the_gateway_from_starting
 ) -> None:
     router = APIRouter()
     router.mount("/v1/more", FastAPI())
-    monkeypatch.setattr(main, "DOORS", (*main.DOORS, router))
+    monkeypatch.setattr(main, "ROUTES", [*main.ROUTES, *main.together(router)])
     with pytest.raises(UndeclaredRoutes):
         create_app(unconnected, Nobody())
 
@@ -74,7 +74,7 @@ def test_a_public_route_says_so(unconnected: Settings, monkeypatch: pytest.Monke
     @public
     async def time() -> None: ...
 
-    monkeypatch.setattr(main, "DOORS", (*main.DOORS, router))
+    monkeypatch.setattr(main, "ROUTES", [*main.ROUTES, *main.together(router)])
     assert create_app(unconnected, Nobody()).routes
 
 

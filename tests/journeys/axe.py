@@ -30,3 +30,37 @@ async def assert_fits(page: Page) -> None:
     """Fail where the page is wider than its window (WCAG 2.2, 1.4.10 at 320 pixels)."""
     wide = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert wide[0] <= wide[1], f"{page.url} is {wide[0]} pixels wide in a window of {wide[1]}"
+
+
+_FORCED = """() => {
+  const seen = element => element.getClientRects().length > 0 && getComputedStyle(element).visibility === 'visible';
+  const ringed = style => style.outlineStyle !== 'none' && style.outlineWidth !== '0px';
+  const lost = [];
+  for (const box of document.querySelectorAll(".govuk-button, input, select, textarea")) {
+    const style = getComputedStyle(box);
+    if (!seen(box) || style.opacity === '0' || box.type === 'file') continue;  // what these show is drawn elsewhere
+    if (style.borderTopStyle === 'none' || style.borderTopWidth === '0px') lost.push('no edge: ' + box.outerHTML);
+  }
+  const able = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+  for (const one of document.querySelectorAll(able)) {
+    if (!seen(one) || one.disabled) continue;
+    one.focus({preventScroll: true, focusVisible: true});
+    if (document.activeElement !== one) continue;
+    const drawn = [one, one.nextElementSibling].filter(Boolean).flatMap(
+      each => [getComputedStyle(each), getComputedStyle(each, '::before')]);
+    if (!drawn.some(ringed)) lost.push('no focus: ' + one.outerHTML);
+  }
+  document.activeElement.blur();
+  return lost;
+}"""
+
+
+async def assert_usable_in_forced_colours(page: Page) -> None:
+    """Fail where, in forced colours, a control has no edge or a focused element no ring.
+
+    Backgrounds and shadows are not drawn there: what shows by them alone shows not at all.
+    """
+    assert await page.evaluate("matchMedia('(forced-colors: active)').matches")
+    await page.keyboard.press("Tab")  # from now on the focus is one of the keyboard
+    lost = await page.evaluate(_FORCED)
+    assert not lost, f"{page.url} in forced colours:\n" + "\n".join(lost)
