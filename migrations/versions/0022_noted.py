@@ -8,7 +8,7 @@ from alembic import op
 
 from migrations.wall import grant
 
-revision: str = "0026"
+revision: str = "0022"
 down_revision: str | None = "0021"
 branch_labels: str | None = None
 depends_on: str | None = None
