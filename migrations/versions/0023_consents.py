@@ -8,7 +8,7 @@ from alembic import op
 
 from migrations.wall import Grants, grant, of_referral, ours, protect
 
-revision: str = "0024"
+revision: str = "0023"
 down_revision: str | None = "0022"
 branch_labels: str | None = None
 depends_on: str | None = None
