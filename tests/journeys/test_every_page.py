@@ -53,6 +53,9 @@ COORDINATOR = {
     "/cover": "/cover",
     "/cover/{id}/end": "/cover/{cover}/end",
     "/duplicates/{id}": "/duplicates/{duplicate}",
+    "/referrals/{id}/consent": "/referrals/{answered}/consent?agency=HMRC",
+    "/consents/{id}/chase": "/consents/{consent}/chase",
+    "/consents/{id}/withdraw": "/consents/{consent}/withdraw",
     "/referrals/{id}": "/referrals/{answered}",
     "/referrals/{id}/hold": "/referrals/{open}/hold",
     "/referrals/{id}/release": "/referrals/{held}/release",
@@ -85,6 +88,8 @@ FORCE = {
     "/my-referrals/{id}/reply": "/my-referrals/{open}/reply",
     "/my-referrals/{id}/cancel": "/my-referrals/{open}/cancel",
     "/my-referrals/{id}/outcome": "/my-referrals/{answered}/outcome",
+    "/my-referrals/{id}/consent": "/my-referrals/{answered}/consent?agency=HMRC",
+    "/my-referrals/consents/{id}/withdraw": "/my-referrals/consents/{consent}/withdraw",
 }
 AGENCY = {
     "/my-inbox": "/my-inbox",
@@ -93,6 +98,7 @@ AGENCY = {
     "/my-inbox/{id}/answer/check": "/my-inbox/{dispatch}/answer/check",
     "/my-inbox/no-hits": "/my-inbox/no-hits?id={dispatch}",
     "/my-inbox/no-hits/results": "/my-inbox/no-hits/results?id={ended}",
+    "/my-inbox/consents/{id}": "/my-inbox/consents/{consent}",
     "/my-policy": "/my-policy",
     "/my-policy/change": "/my-policy/change",
 }
@@ -189,6 +195,9 @@ async def _scene(cast: Cast, workers: Workers, database: Database, configuration
     [item] = await inbox(agency)
     assert (await agency.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
     assert (await agency.post(f"/v1/inbox/{item['id']}/response", json=NO_HIT)).status_code == 409  # to be noted
+    to_another = {"recipient": "GMP", "reason": "They search there on Friday."}
+    path = f"/v1/referrals/{answered['id']}/dispatches/{item['id']}/consents"
+    assert (await force.post(path, json=to_another)).status_code == 201
     held = await submitted(force, addressees=["HMRC"])
     assert (await tarian.post(f"/v1/referrals/{held['id']}/hold", json={"reason": "Wait."})).status_code == 200
     asked = await submitted(force, addressees=["HMRC", "SMARTWATER", "EA"])
@@ -217,6 +226,7 @@ async def _scene(cast: Cast, workers: Workers, database: Database, configuration
         "batch": batch.json()["id"],
         "cover": await _only(database, "cover"),
         "duplicate": await _only(database, "duplicate"),
+        "consent": await _only(database, "consent"),
         "sequence": str(await sequence_of(database, "referral.accepted")),
     }
 
