@@ -43,7 +43,11 @@ async def test_the_first_cases_of_a_group_are_the_first_of_an_index(
     database: Database, role: Role, priority: Priority | None, group: Group
 ) -> None:
     statement = needs._statement(group, needs._Narrowed(agency=False, priority=priority))
-    parameters = {"regions": None if role is Role.NATIONAL else ["TARIAN"], "most": 1001, "shown": 10}
+    parameters: dict[str, object] = {
+        "regions": None if role is Role.NATIONAL else ["TARIAN"],
+        "most": 1001,
+        "shown": 10,
+    }
     if priority is not None:
         parameters["priority"] = 0
     found = await plan(database, role, statement.text, parameters)
