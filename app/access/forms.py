@@ -17,7 +17,7 @@ from starlette.responses import Response
 from app.access.cookies import form_cookie, session_cookie, set_form_cookie
 from app.access.sessions import session_id
 from app.crypto.keys import Keys, Purpose
-from app.errors import CROSS_SITE, Problem
+from app.errors import BAD_REQUEST, CROSS_SITE, Problem
 from app.web import pages
 
 FIELD, HEADER = "csrf", "x-csrf-token"
@@ -41,11 +41,15 @@ def reads_own_form(endpoint: Endpoint) -> Endpoint:
 
 
 async def require_token(request: Request) -> None:
-    """Raise `Problem` (403) unless the form being sent carries the token of the browser's session, or of its cookie.
+    """Raise `Problem`: 403 unless the form being sent carries the token of the browser's session, or of its cookie.
 
     The form is read here, once for the handler too. It holds no files: those would be written to the disk as they are.
+    Nor does it hold NUL, which no column takes (400).
     """
-    check_token(request, request.headers.get(HEADER) or str((await request.form(max_files=0)).get(FIELD, "")))
+    form = await request.form(max_files=0)
+    check_token(request, request.headers.get(HEADER) or str(form.get(FIELD, "")))
+    if any("\0" in value for _, value in form.multi_items() if isinstance(value, str)):
+        raise Problem(BAD_REQUEST)
 
 
 def check_token(request: Request, given: str) -> None:

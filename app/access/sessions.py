@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
 
 from app import clock
-from app.access.accounts.models import Account, AccountState
+from app.access.accounts.models import Account, AccountState, SignInStep
 from app.access.keys import CREDENTIAL, IN_FORCE, Credential, credential_of
 from app.access.models import ApiKey, Session
 from app.access.policy import FOR_MANAGERS, Role, actions_of
@@ -125,7 +125,9 @@ async def close_session(connection: Connection, keys: Keys, token: str) -> None:
 
 
 async def close_all(connection: Connection, account: UUID, but: bytes | None = None) -> int:
-    """End every session of an account, or all others; returns how many."""
+    """End every session of an account, or all others, and every sign-in under way; returns how many sessions."""
+    # Whoever has shown a password, or all, and has a page to go: that was before what is changed now.
+    await connection.execute(delete(SignInStep).where(SignInStep.account_id == account))
     ended = delete(Session).where(Session.account_id == account).returning(Session.id)
     if but is not None:
         ended = ended.where(Session.id != but)

@@ -14,13 +14,13 @@ from app.audit.record import Event, Operation, record
 from app.reporting.needs import MOST_EXPORTED, Needs, needs
 from app.status.home_filters import GROUP_NAMES, HomeFilters
 from app.status.needs_words import what
+from app.web.csv_table import safe
 from app.web.database import Transaction
 from app.web.words import LONDON
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _HEAD = ("group", "what", "reference", "originator", "region", "agency", "priority", "due or since (London)")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @router.get("/needs.csv", response_class=Response)
@@ -49,10 +49,5 @@ def table(found: Iterable[Needs]) -> str:
         for case in group.cases:
             at = f"{case.at.astimezone(LONDON):%Y-%m-%d %H:%M}"
             row = (GROUP_NAMES[group.group], what(case), case.reference, case.originator, case.region, case.agency)
-            writer.writerow([plain_cell(cell or "") for cell in (*row, case.priority, at)])
+            writer.writerow([safe(cell or "") for cell in (*row, case.priority, at)])
     return lines.getvalue()
-
-
-def plain_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -10,7 +10,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.errors import BAD_BATCH, MEDIA_TYPE, Problem
 
 _MOST_OF_FIELDS = 8 * 1024
-"""Bytes of all fields together: a form's token and its key take a few hundred."""
+"""Bytes of all fields together, with their names: a form's token and its key take a few hundred."""
 
 
 class FileForm:
@@ -90,7 +90,9 @@ class FileForm:
 
     def _headers_end(self) -> None:
         _, options = parse_options_header(self._disposition)
-        self._name = options.get(b"name", b"").decode(errors="replace")
+        name = options.get(b"name", b"")
+        self._hold(len(name) + 1)  # also of fields that hold nothing
+        self._name = name.decode(errors="replace")
         if b"filename" in options:
             if self._found:
                 raise Problem(BAD_BATCH)
@@ -101,10 +103,13 @@ class FileForm:
         if self._in_file:
             self._data.append(data[start:end])
             return
-        self._held += end - start
+        self._hold(end - start)
+        self._field += data[start:end]
+
+    def _hold(self, more: int) -> None:
+        self._held += more
         if self._held > _MOST_OF_FIELDS:
             raise Problem(BAD_BATCH)
-        self._field += data[start:end]
 
     def _part_ends(self) -> None:
         if not self._in_file:

@@ -387,6 +387,43 @@ async def test_signing_out_everywhere_ends_every_other_session(cast: Cast, datab
     assert "session.closed_everywhere" in await logged(database)
 
 
+async def test_signing_out_everywhere_ends_a_sign_in_that_waits_for_its_role(cast: Cast, database: Database) -> None:
+    roles = (Role.COORDINATOR, Role.ORIGINATOR)
+    browser, someone = await signed_in(cast, database, "TARIAN", *roles)
+    other = cast.client(ORIGIN)
+    answer = await sign_in(other, someone)
+    assert answer.headers["location"] == "/sign-in/role"
+    page = await other.get("/sign-in/role")
+    assert (await browser.post("/account/sign-out-everywhere")).status_code == 303
+    answer = await send(other, page, "/sign-in/role", {"role": "coordinator"})
+    assert answer.headers["location"] == "/sign-in"
+    assert (await other.get("/")).headers["location"] == "/sign-in"
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-in/set-up"])
+async def test_nul_in_a_form_is_refused_before_it_reaches_the_database(cast: Cast, path: str) -> None:
+    browser = cast.client(ORIGIN)
+    answer = await submit(browser, path, {"username": "ceri\0@tarian.example"})
+    assert answer.status_code == 400
+    page = await browser.get(path)
+    token = forms(page)[0].fields["csrf"]
+    # By a script: its token is in a header, and the form is looked at all the same.
+    answer = await browser.post(path, data={"username": "a\0"}, headers={"X-CSRF-Token": token})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/search?reference=%00", "/queues/HMRC/chase?region=TARIAN%00", "/queues/%00"])
+async def test_nul_in_the_address_of_a_page_is_refused(cast: Cast, database: Database, path: str) -> None:
+    browser, _ = await signed_in(cast, database, "GAIN", Role.NATIONAL, username="ceri@gain.example")
+    assert (await browser.get(path)).status_code == (404 if path.endswith("/%00") else 400)
+
+
+async def test_nul_in_a_search_of_the_log_is_refused(cast: Cast, database: Database) -> None:
+    browser, _ = await signed_in(cast, database, "GAIN", Role.AUDITOR, username="ceri@gain.example")
+    for name in ("who", "party"):
+        assert (await browser.get(f"/log?{name}=a%00")).status_code == 400
+
+
 async def test_a_change_of_password_asks_for_the_old_one_and_ends_other_sessions(
     cast: Cast, database: Database
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from app import clock
 from app.access.policy import Role
 from app.db import Database
-from app.status.export import plain_cell
+from app.web.csv_table import safe
 from app.web.words import LONDON
 from tests.acts import NO_HIT, change, dispatched, eventually, inbox, rows
 from tests.app.test_desk import sent
@@ -145,7 +145,7 @@ async def test_the_list_is_a_file_too_and_no_cell_is_a_formula(
     assert [line[:7] for line in lines[1:]] == [["Overdue", "Overdue", reference, "SWP", "TARIAN", "EA", "routine"]]
     [logged] = await rows(database, "SELECT detail FROM audit_event WHERE action = 'needs.exported'")
     assert logged["detail"] == {"cases": 1}
-    assert [plain_cell(text) for text in ("=1+1", "+44", "-x", "@x", "GAIN-2026-000001", "")] == [
+    assert [safe(text) for text in ("=1+1", "+44", "-x", "@x", "GAIN-2026-000001", "")] == [
         "'=1+1", "'+44", "'-x", "'@x", "GAIN-2026-000001", "",
     ]  # fmt: skip
 

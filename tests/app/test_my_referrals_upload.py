@@ -142,7 +142,10 @@ def test_a_form_that_breaks_off_or_is_none_is_refused() -> None:
         async for _ in form.file():
             pass
 
-    for body in (_BODY[:-20], b"nothing of the kind", _BODY.replace(b"token", b"x" * 9000)):
+    empty = b"".join(
+        b'--b\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n\r\n' % number for number in range(4000)
+    )
+    for body in (_BODY[:-20], b"nothing of the kind", _BODY.replace(b"token", b"x" * 9000), empty + _BODY):
         with pytest.raises(Problem) as refused:
             asyncio.run(read(body))
         assert refused.value.kind is BAD_BATCH
