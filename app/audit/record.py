@@ -7,10 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text
 
 from app.audit.entry import Private
-from app.db import Connection
+from app.db import Connection, Numbered
 
 
 class Operation(StrEnum):
@@ -60,7 +59,7 @@ class Event:
     private: Private | None = None
 
 
-_INSERT = text("""
+_INSERT = Numbered.of("""
     INSERT INTO audit_event (party, actor, request_id, operation, action, referral_id, dispatch_id, recipients, detail)
     SELECT :actor_party, :actor_name, :request_id, operation, action, referral_id, dispatch_id,
            string_to_array(recipients, ','), detail
@@ -70,7 +69,7 @@ _INSERT = text("""
      ORDER BY position
 """)
 
-_INSERT_PRIVATE = text("""
+_INSERT_PRIVATE = Numbered.of("""
     INSERT INTO audit_event (party, actor, request_id, operation, action, referral_id, dispatch_id, recipients, detail,
                              commitments)
     VALUES (:actor_party, :actor_name, :request_id, :operation, :action, CAST(:referral_id AS uuid),
@@ -79,7 +78,7 @@ _INSERT_PRIVATE = text("""
 """)
 
 # Not by RETURNING: who writes the log does not read it.
-_INSERT_SALT = text("""
+_INSERT_SALT = Numbered.of("""
     INSERT INTO audit_salt (event_id, salt) VALUES (currval('audit_event_id_seq'), CAST(:salt AS bytea))
 """)
 
@@ -95,8 +94,8 @@ async def record(connection: Connection, actor: Actor, events: Sequence[Event]) 
 
 
 async def _record_private(connection: Connection, actor: Actor, event: Event, private: Private) -> None:
-    await connection.execute(
-        _INSERT_PRIVATE,
+    await _INSERT_PRIVATE.within(
+        connection,
         {
             **actor.parameters(),
             "operation": event.operation.value,
@@ -108,12 +107,12 @@ async def _record_private(connection: Connection, actor: Actor, event: Event, pr
             "commitments": _json(private.commitments),
         },
     )
-    await connection.execute(_INSERT_SALT, {"salt": private.salt})
+    await _INSERT_SALT.within(connection, {"salt": private.salt})
 
 
 async def _record_plain(connection: Connection, actor: Actor, events: Sequence[Event]) -> None:
-    await connection.execute(
-        _INSERT,
+    await _INSERT.within(
+        connection,
         {
             **actor.parameters(),
             "operations": [event.operation.value for event in events],

@@ -2,34 +2,74 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal_column, or_, select, tuple_
-
 from app.audit.record import Actor, Event, Operation, record
-from app.crypto.models import WrappedKey
 from app.crypto.vault import Opener
-from app.db import Connection
+from app.db import Connection, Numbered
 from app.referrals import lifecycle
 from app.referrals.codes import priority_of
 from app.referrals.exchange import messages
-from app.referrals.models import Dispatch, Referral
 from app.referrals.states import DispatchState
 from app.referrals.views import for_agency
 
-_STATE: dict[DispatchState, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in DispatchState}
-"""States without parameters, as indexes of some states have them: else PostgreSQL sorts what these have in order."""
+
+class _Row(NamedTuple):
+    """One item as it is read; `content` is None where it is not read with the others, because they are large."""
+
+    id: UUID
+    number: int
+    referral_id: UUID
+    agency: str
+    round: int
+    state: str
+    priority: int
+    due_at: datetime
+    delivered_at: datetime | None
+    claim_id: UUID | None
+    claim_expires_at: datetime | None
+    reference: str
+    originator: str
+    disposed_at: datetime | None
+    sealed: bool
+    ring_key: str | None
+    wrapped: bytes | None
+    content: bytes | None
+
+
+_SEEN = """
+    SELECT dispatch.id, dispatch.number, dispatch.referral_id, dispatch.agency, dispatch.round, dispatch.state,
+           dispatch.priority, dispatch.due_at, dispatch.delivered_at, dispatch.claim_id, dispatch.claim_expires_at,
+           referral.reference, referral.originator, referral.disposed_at, referral.sealed, data_key.ring_key,
+           data_key.wrapped, referral.content
+      FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
+      LEFT JOIN data_key ON data_key.referral_id = dispatch.referral_id
+     WHERE dispatch.agency = :agency AND dispatch.queued_at IS NOT NULL
+"""
+
+_ONE = Numbered.of(f"{_SEEN} AND dispatch.id = :id")
+_THESE = Numbered.of(f"{_SEEN} AND dispatch.id = ANY(CAST(:ids AS uuid[])) ORDER BY dispatch.priority, dispatch.number")
 
 # As ix_dispatch_inbox has it, to the word.
-_WAITING = or_(
-    Dispatch.state.in_([_STATE[DispatchState.QUEUED], _STATE[DispatchState.DELIVERED]]),
-    and_(
-        Dispatch.state == _STATE[DispatchState.CANCELLED],
-        Dispatch.cancellation_seen_at.is_(None),
-        Dispatch.queued_at.is_not(None),
-    ),
-)
+_WAITING = """(dispatch.state IN ('queued', 'delivered')
+               OR (dispatch.state = 'cancelled' AND dispatch.cancellation_seen_at IS NULL
+                   AND dispatch.queued_at IS NOT NULL))"""
+
+# The database does not even read the contents beyond `most_bytes`; that of the first row there always is.
+_PAGE = f"""
+    SELECT id, number, referral_id, agency, round, state, priority, due_at, delivered_at, claim_id, claim_expires_at,
+           reference, originator, disposed_at, sealed, ring_key, wrapped,
+           CASE WHEN size_so_far <= :most_bytes OR size_so_far = size THEN content END
+      FROM (SELECT *, octet_length(content) AS size,
+                   sum(octet_length(content)) OVER (ORDER BY priority, number ROWS UNBOUNDED PRECEDING) AS size_so_far
+              FROM ({_SEEN} AND {{which}} ORDER BY dispatch.priority, dispatch.number LIMIT :limit) AS found) AS sized
+     ORDER BY priority, number
+"""  # noqa: S608  constants of this file
+
+_QUEUED, _DELIVERED, _CANCELLED = (DispatchState[name].value for name in ("QUEUED", "DELIVERED", "CANCELLED"))
 
 PAGE_BYTES = 4 * 1024 * 1024
 """What is given at once ends before its documents exceed this; one item there always is."""
@@ -51,13 +91,10 @@ async def page(
 
     Commit before the items leave: the disclosure is logged in the same transaction.
     """
-    conditions = [_WAITING if window.state is None else Dispatch.state == _STATE[window.state]]
-    if window.after is not None:
-        conditions.append(tuple_(Dispatch.priority, Dispatch.number) > tuple_(*window.after))
-    statement = (
-        _items(actor.party).where(*conditions).order_by(Dispatch.priority, Dispatch.number).limit(window.limit + 1)
-    )
-    rows = (await connection.execute(_with_content_that_fits(statement))).all()
+    priority, number = window.after or (None, None)
+    given = {"agency": actor.party, "limit": window.limit + 1, "most_bytes": PAGE_BYTES}
+    statement = _statement(window.state, follows=window.after is not None)
+    rows = _rows(await statement.within(connection, {**given, "priority": priority, "number": number}))
     shown = [row for row in rows[: window.limit] if row.content is not None]
     following = (shown[-1].priority, shown[-1].number) if len(rows) > len(shown) else None
     return await _disclose(connection, actor, shown), following
@@ -65,58 +102,35 @@ async def page(
 
 async def item(connection: Connection, actor: Actor, dispatch_id: UUID) -> dict[str, Any] | None:
     """One item of the actor's inbox, whatever its state, or None where it is not in it."""
-    rows = (await connection.execute(_items(actor.party).where(Dispatch.id == dispatch_id))).all()
-    shown = await _disclose(connection, actor, rows)
+    rows = await _ONE.within(connection, {"agency": actor.party, "id": dispatch_id})
+    shown = await _disclose(connection, actor, _rows(rows))
     return shown[0] if shown else None
 
 
 async def claim(connection: Connection, actor: Actor, limit: int, lease_seconds: int) -> list[dict[str, Any]]:
     """Claim waiting items for one consumer of the actor's agency; each carries `claim_id` and `lease_expires_at`."""
     ids = await lifecycle.claim(connection, actor.party, limit, lease_seconds, PAGE_BYTES)
-    statement = _items(actor.party).where(Dispatch.id == func.any(ids)).order_by(Dispatch.priority, Dispatch.number)
-    return await _disclose(connection, actor, (await connection.execute(statement)).all(), claimed=True)
+    return await _disclose(connection, actor, await _these(connection, actor.party, ids), claimed=True)
 
 
-def _items(agency: str) -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            Dispatch.id,
-            Dispatch.number,
-            Dispatch.referral_id,
-            Dispatch.agency,
-            Dispatch.round,
-            Dispatch.state,
-            Dispatch.priority,
-            Dispatch.due_at,
-            Dispatch.delivered_at,
-            Dispatch.claim_id,
-            Dispatch.claim_expires_at,
-            Referral.reference,
-            Referral.originator,
-            Referral.disposed_at,
-            Referral.content,
-            Referral.sealed,
-            WrappedKey.ring_key,
-            WrappedKey.wrapped,
-        )
-        .join(Referral, Referral.id == Dispatch.referral_id)
-        .outerjoin(WrappedKey, WrappedKey.referral_id == Referral.id)
-        .where(Dispatch.agency == agency, Dispatch.queued_at.is_not(None))
-    )
+@cache
+def _statement(state: DispatchState | None, *, follows: bool) -> Numbered:
+    """A page of what waits, or of a state: in the text, as indexes of some states have it, else these do not serve."""
+    which = _WAITING if state is None else f"dispatch.state = '{state.value}'"
+    after = " AND (dispatch.priority, dispatch.number) > (:priority, :number)" if follows else ""
+    return Numbered.of(_PAGE.format(which=which + after))
 
 
-def _with_content_that_fits(statement: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """The same rows, those beyond `PAGE_BYTES` without their `content`: the database does not even read it."""
-    row = statement.subquery().c
-    size = func.octet_length(row.content)
-    size_so_far = func.sum(size).over(order_by=(row.priority, row.number), rows=(None, 0))
-    fits = or_(size_so_far <= PAGE_BYTES, size_so_far == size)  # the second: it is the first row
-    columns = [column for column in row if column.name != "content"]
-    return select(*columns, case((fits, row.content)).label("content")).order_by(row.priority, row.number)
+async def _these(connection: Connection, agency: str, ids: Sequence[UUID]) -> list[_Row]:
+    return _rows(await _THESE.within(connection, {"agency": agency, "ids": ids}))
+
+
+def _rows(found: Sequence[Any]) -> list[_Row]:
+    return [_Row(*row) for row in found]
 
 
 async def _disclose(
-    connection: Connection, actor: Actor, rows: Sequence[Row[Any]], *, claimed: bool = False
+    connection: Connection, actor: Actor, rows: Sequence[_Row], *, claimed: bool = False
 ) -> list[dict[str, Any]]:
     """The rows as items: those unseen so far are delivered now, reading the others again is one consultation."""
     if not rows:
@@ -125,7 +139,7 @@ async def _disclose(
     delivered = await lifecycle.deliver(connection, actor, unseen)
     if len(delivered) < len(unseen):
         # Cancelled, or read by another consumer, between our look and the lock: shown as they are now.
-        rows = await _again(connection, actor.party, rows)
+        rows = await _these(connection, actor.party, [row.id for row in rows])
     again = [str(row.id) for row in rows if row.id not in delivered]
     if again:
         await record(connection, actor, [_read_again(actor, again)])
@@ -141,24 +155,19 @@ def _read_again(actor: Actor, ids: list[str]) -> Event:
     return Event(Operation.CONSULTATION, "inbox.read", recipients=[actor.party], detail={"ids": ids})
 
 
-async def _again(connection: Connection, agency: str, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-    statement = _items(agency).where(Dispatch.id == func.any([row.id for row in rows]))
-    return (await connection.execute(statement.order_by(Dispatch.priority, Dispatch.number))).all()
-
-
-def _claim_of(row: Row[Any]) -> dict[str, Any]:
+def _claim_of(row: _Row) -> dict[str, Any]:
     return {"claim_id": row.claim_id, "lease_expires_at": row.claim_expires_at}
 
 
-def _shown(row: Row[Any], opener: Opener, delivered: bool, exchange: list[dict[str, Any]]) -> dict[str, Any]:
+def _shown(row: _Row, opener: Opener, delivered: bool, exchange: list[dict[str, Any]]) -> dict[str, Any]:
     # What was cancelled before its agency saw it has not been disclosed, and there is no more reason to.
-    unseen = row.state == DispatchState.CANCELLED and row.delivered_at is None
+    unseen = row.state == _CANCELLED and row.delivered_at is None
     return {
         "id": row.id,
         "reference": row.reference,
         "agency": row.agency,
         "round": row.round,
-        "state": DispatchState.DELIVERED if delivered and row.state == DispatchState.QUEUED else row.state,
+        "state": _DELIVERED if delivered and row.state == _QUEUED else row.state,
         "priority": priority_of(row.priority),
         "due_at": row.due_at,
         "messages": exchange,
@@ -166,7 +175,7 @@ def _shown(row: Row[Any], opener: Opener, delivered: bool, exchange: list[dict[s
     }
 
 
-def _referral(row: Row[Any], opener: Opener) -> dict[str, Any]:
+def _referral(row: _Row, opener: Opener) -> dict[str, Any]:
     if row.disposed_at is not None:
         return {"id": row.referral_id, "disposed_at": row.disposed_at}
     return for_agency(row.referral_id, row.originator, opener.referral(row.referral_id, row))

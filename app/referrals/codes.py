@@ -133,4 +133,7 @@ def rank(priority: Priority) -> PriorityRank:
 
 def priority_of(number: int) -> str:
     """The priority's word for a stored queue order."""
-    return Priority[PriorityRank(number).name].value
+    return _PRIORITIES[number]
+
+
+_PRIORITIES: dict[int, str] = {rank: Priority[rank.name].value for rank in PriorityRank}

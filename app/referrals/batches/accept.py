@@ -14,7 +14,6 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import Row, text
-from sqlalchemy.exc import DBAPIError
 
 from app import clock
 from app.audit.record import Actor, Event, Operation, record
@@ -290,7 +289,7 @@ async def _after_failure(database: Database, actor: Actor, tried: _Slice, error:
     """
     kind = type(getattr(error, "orig", None) or error).__name__
     log.error("rows of a batch could not be accepted", batch=str(tried.batch), rows=len(tried.rows), error=kind)
-    at_fault = isinstance(error, DBAPIError) and str(getattr(error.orig, "sqlstate", ""))[:2] in _FAULTS_OF_A_ROW
+    at_fault = str(getattr(getattr(error, "orig", error), "sqlstate", ""))[:2] in _FAULTS_OF_A_ROW
     if not at_fault or not tried.rows:
         async with database.transaction(AS_WORKER) as connection:
             await connection.execute(_LATER, {"id": tried.batch, "seconds": LATER_SECONDS})

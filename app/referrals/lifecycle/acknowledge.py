@@ -4,14 +4,9 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import text
-
-from app.audit.record import Actor, Event, Operation, record
-from app.db import Connection
-from app.referrals.alerts import settle_alerts
-from app.referrals.lifecycle.claim import claim_holds
+from app.audit.record import Actor
+from app.db import Connection, Numbered
 from app.referrals.lifecycle.notify import inboxes_changed
-from app.referrals.states import AlertKind, DispatchState
 
 
 class Acknowledgement(StrEnum):
@@ -23,53 +18,52 @@ class Acknowledgement(StrEnum):
     NOT_FOUND = "not_found"  # unknown, not this agency's, or not yet released to it
 
 
-_LOCK = text("""
-    SELECT id, referral_id, state, cancellation_seen_at, claim_id, claim_expires_at > now() AS claim_lives
-      FROM dispatch
-     WHERE id = ANY(CAST(:ids AS uuid[])) AND agency = :agency AND queued_at IS NOT NULL
-     ORDER BY referral_id, id FOR NO KEY UPDATE
+# One statement locks, judges, moves, settles and logs: a batch goes over the wire once, and each row is written once.
+# `holds` is the rule of `claim_holds`. The log has acknowledgements first.
+_ACKNOWLEDGE = Numbered.of("""
+    WITH locked AS MATERIALIZED (
+        SELECT id, referral_id, state, cancellation_seen_at,
+               CASE WHEN CAST(:claim AS uuid) IS NULL THEN claim_id IS NULL OR (claim_expires_at > now()) IS NOT TRUE
+                    ELSE (claim_id = :claim AND claim_expires_at > now()) IS TRUE END AS holds
+          FROM dispatch
+         WHERE id = ANY(CAST(:ids AS uuid[])) AND agency = :actor_party AND queued_at IS NOT NULL
+         ORDER BY referral_id, id FOR NO KEY UPDATE
+    ), judged AS MATERIALIZED (
+        SELECT id, referral_id,
+               CASE WHEN state IN ('queued', 'delivered') AND NOT holds THEN 'held_by_another'
+                    WHEN state IN ('expired', 'undeliverable') THEN 'no_longer_open' ELSE 'acknowledged' END AS verdict,
+               CASE WHEN state IN ('queued', 'delivered') AND holds THEN 'acknowledged'
+                    WHEN state = 'cancelled' AND cancellation_seen_at IS NULL THEN 'cancellation_seen' END AS change
+          FROM locked
+    ), moved AS (
+        UPDATE dispatch
+           SET state = CASE change WHEN 'acknowledged' THEN 'acknowledged' ELSE state END,
+               acknowledged_at = CASE change WHEN 'acknowledged' THEN now() ELSE acknowledged_at END,
+               cancellation_seen_at = CASE change WHEN 'cancellation_seen' THEN now() ELSE cancellation_seen_at END
+          FROM judged WHERE dispatch.id = judged.id AND change IS NOT NULL
+    ), settled AS (
+        UPDATE alert SET settled_at = now()
+         WHERE dispatch_id = ANY(ARRAY(SELECT id FROM judged WHERE change = 'acknowledged'))
+           AND settled_at IS NULL AND kind IN ('urgent_unacknowledged', 'notice_failed')
+    ), logged AS (
+        INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, dispatch_id)
+        SELECT 'alteration', 'dispatch.' || change, :actor_party, :actor_name, :request_id, referral_id, id
+          FROM judged WHERE change IS NOT NULL ORDER BY change, referral_id, id
+    )
+    SELECT id, verdict, change IS NOT NULL FROM judged
 """)
-
-_ACKNOWLEDGE = text("""
-    UPDATE dispatch
-       SET state = 'acknowledged', acknowledged_at = now()
-     WHERE id = ANY(CAST(:ids AS uuid[]))
-""")
-
-_CANCELLATION_SEEN = text("UPDATE dispatch SET cancellation_seen_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))")
-
-_GONE = (DispatchState.EXPIRED, DispatchState.UNDELIVERABLE)
-_UNACKNOWLEDGED = (DispatchState.QUEUED, DispatchState.DELIVERED)
 
 
 async def acknowledge(
     connection: Connection, actor: Actor, dispatch_ids: Sequence[UUID], claim_id: UUID | None = None
 ) -> Mapping[UUID, Acknowledgement]:
     """Acknowledge for the actor's party, under a claim where one is named; the answer names every id given."""
-    rows = (await connection.execute(_LOCK, {"ids": list(dispatch_ids), "agency": actor.party})).all()
-    waiting = [row for row in rows if row.state in _UNACKNOWLEDGED]
-    fresh = [row for row in waiting if claim_holds(claim_id, row.claim_id, lives=bool(row.claim_lives))]
-    seen = [row for row in rows if row.state == DispatchState.CANCELLED and row.cancellation_seen_at is None]
-    if fresh:
-        await connection.execute(_ACKNOWLEDGE, {"ids": [row.id for row in fresh]})
-    if seen:
-        await connection.execute(_CANCELLATION_SEEN, {"ids": [row.id for row in seen]})
-    if fresh or seen:
+    given = {"ids": dispatch_ids, "claim": claim_id, **actor.parameters()}
+    judged = await _ACKNOWLEDGE.within(connection, given)
+    if any(changes for _, _, changes in judged):
         await inboxes_changed(connection, [actor.party])
-    await settle_alerts(
-        connection,
-        [row.id for row in fresh],
-        [AlertKind.URGENT_UNACKNOWLEDGED, AlertKind.NOTICE_FAILED],
-    )
-    await record(
-        connection,
-        actor,
-        [Event(Operation.ALTERATION, "dispatch.acknowledged", row.referral_id, row.id) for row in fresh]
-        + [Event(Operation.ALTERATION, "dispatch.cancellation_seen", row.referral_id, row.id) for row in seen],
-    )
     results = dict.fromkeys(dispatch_ids, Acknowledgement.NOT_FOUND)
-    results |= {
-        row.id: Acknowledgement.NO_LONGER_OPEN if row.state in _GONE else Acknowledgement.ACKNOWLEDGED for row in rows
-    }
-    held = {row.id for row in waiting} - {row.id for row in fresh}
-    return results | dict.fromkeys(held, Acknowledgement.HELD_BY_ANOTHER)
+    return results | {id: _VERDICTS[verdict] for id, verdict, _ in judged}
+
+
+_VERDICTS = {verdict.value: verdict for verdict in Acknowledgement}

@@ -2,12 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
-from app.db import Connection
+from app.db import Connection, Numbered
 
-_CLAIM = text("""
+_CLAIM = Numbered.of("""
     WITH free AS MATERIALIZED (
         SELECT id, referral_id, priority, number FROM dispatch
          WHERE agency = :agency AND state IN ('queued', 'delivered')
@@ -39,8 +38,7 @@ async def claim(connection: Connection, agency: str, limit: int, lease_seconds: 
         "lease": lease_seconds,
         "most_bytes": most_bytes,
     }
-    rows = await connection.execute(_CLAIM, parameters)
-    return [row.id for row in rows]
+    return [id for (id,) in await _CLAIM.within(connection, parameters)]
 
 
 def claim_holds(given: UUID | None, current: UUID | None, *, lives: bool) -> bool:

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import text
-
 from app.audit.record import Actor
-from app.db import Connection
+from app.db import Connection, Numbered
 
-_DELIVER = text("""
+_DELIVER = Numbered.of("""
     WITH moved AS (
         UPDATE dispatch
            SET state = CASE WHEN state = 'queued' THEN 'delivered' ELSE state END, delivered_at = now()
@@ -36,5 +34,5 @@ async def deliver(connection: Connection, actor: Actor, dispatch_ids: Sequence[U
     """
     if not dispatch_ids:
         return set()
-    rows = await connection.execute(_DELIVER, {"ids": list(dispatch_ids), **actor.parameters()})
-    return {row.id for row in rows}
+    rows = await _DELIVER.within(connection, {"ids": dispatch_ids, **actor.parameters()})
+    return {id for (id,) in rows}

@@ -2,9 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import text
-
-from app.db import Connection
+from app.db import Connection, Numbered
 
 CHANNEL = "gain_inbox"
 """The PostgreSQL channel. A payload is the transaction's number, a blank, and the agencies, with commas between."""
@@ -18,7 +16,7 @@ CHANGED_IN = "gain.inbox_changed_in"
 _MOST_CHARACTERS = 7_000  # PostgreSQL takes less than 8,000 bytes in a payload; codes are ASCII
 
 # The row is for gateways that do not hear the notification; no row is shared, so no transaction waits for another here.
-_TELL = text("""
+_TELL = Numbered.of("""
     WITH noted AS (
         INSERT INTO inbox_change (transaction, agency)
         SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint), agency
@@ -44,4 +42,4 @@ async def inboxes_changed(connection: Connection, agencies: Collection[str]) -> 
         "channel": CHANNEL,
         "named": named if len(named) <= _MOST_CHARACTERS else EVERYBODY,
     }
-    connection.info[CHANGED_IN] = await connection.scalar(_TELL, parameters)
+    [(connection.info[CHANGED_IN], _)] = await _TELL.within(connection, parameters)
