@@ -194,6 +194,12 @@ BACKLOG = ProblemType(
     "Nothing was stored. Send the same request again after `Retry-After`, with the same `Idempotency-Key`. What was "
     "accepted before is safe. Urgent referrals are refused last.",
 )
+ROW_GIVEN_UP = ProblemType(
+    "row-given-up",
+    422,
+    "The broker could not take this row",
+    "Nothing is wrong with it that can be told. Submit it by itself, and tell the operator if that fails too.",
+)
 INTERNAL = ProblemType("internal", 500, "The broker failed", "Nothing was changed. Tell the operator the request id.")
 
 PROBLEM_TYPES: dict[str, ProblemType] = _kinds(

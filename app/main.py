@@ -27,14 +27,17 @@ from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
 from app.db import AS_GATEWAY, Database, is_away
+from app.inbox import consents as consents_of_inbox
 from app.inbox import own_policy as policy_door
 from app.inbox import poll, read, respond
 from app.inbox.listener import Listener
 from app.inbox.versions import Versions
 from app.inbox.waits import Waits
-from app.inbox.web_inbox import answer_pages, hand_over, item_page, list_page, no_hits, policy_pages
+from app.inbox.web_inbox import answer_pages, consent_pages, hand_over, item_page, list_page, no_hits, policy_pages
 from app.inbox.web_inbox.news import News
 from app.intake import batches, messages, my_deeds, my_drafts, my_referrals, my_uploads, outcome, product, submit, track
+from app.intake import consent_pages as my_consents
+from app.intake import consents as consents_door
 from app.intake import duplicates as own_duplicates
 from app.intake.coalescer import Coalescer
 from app.logs import logger
@@ -62,6 +65,7 @@ from app.status import (
     retention,
     search_page,
 )
+from app.status import consent_pages as consent_desk
 from app.status import pages as status_pages
 from app.status import reports as reports_door
 from app.status.live import Live
@@ -110,11 +114,13 @@ async def read_metrics() -> Response:
 DOORS = (
     poll.router,
     submit.router,
+    consents_of_inbox.router,  # before the items of an inbox, whose address has an id in its place
     read.router,
     respond.router,
     track.router,
     product.router,
     outcome.router,
+    consents_door.router,
     own_duplicates.router,
     queues.router,
     actions.router,
@@ -126,11 +132,13 @@ DOORS = (
     my_uploads.router,
     my_referrals.router,
     my_deeds.router,
+    my_consents.router,
     batches.router,
     status_pages.router,
     referral_page.router,
     deed_pages.router,
     duplicate_pages.router,
+    consent_desk.router,
     queue_pages.router,
     chase_pages.router,
     search_page.router,
@@ -140,6 +148,7 @@ DOORS = (
     list_page.router,
     no_hits.router,
     item_page.router,
+    consent_pages.router,
     answer_pages.router,
     hand_over.router,
     policy_pages.router,

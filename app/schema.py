@@ -12,6 +12,7 @@ from app.parties import own_policy as own_policy_models
 from app.referrals import answer_drafts as answer_drafts_models
 from app.referrals import assignments as assignments_models
 from app.referrals import circuits as circuits_models
+from app.referrals import consents as consents_models
 from app.referrals import drafts as drafts_models
 from app.referrals import duplicates as duplicates_models
 from app.referrals import fan_out_tries as fan_out_tries_models
@@ -36,6 +37,7 @@ __all__ = [
     "batches_models",
     "channels_models",
     "circuits_models",
+    "consents_models",
     "counters",
     "covers",
     "crypto_models",

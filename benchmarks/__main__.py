@@ -27,6 +27,7 @@ NAMES = (
     "growth",
     "latency",
     "isolation",
+    "pages",
     "endurance",
 )
 RESULTS = Path(__file__).with_name("results")

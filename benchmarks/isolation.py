@@ -38,6 +38,9 @@ KINDS = {
 }
 """How an agency can be dead. Beside these there is `well`, the baseline."""
 
+CONTROL = "control"
+"""The baseline once more: by how much it differs from itself, the others differ by chance."""
+
 _WORKERS = 2
 _ANSWER_SECONDS = (0.02, 0.06)
 _EVERY_SECONDS = 0.4
@@ -55,7 +58,7 @@ async def run(stage: Stage) -> list[Figure]:
 
     So what else happens on the machine meets all alike: a share of a few hundredths would drown in it otherwise.
     """
-    kinds = ["well", *KINDS]
+    kinds = ["well", CONTROL, *KINDS]
     found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     async with AsyncExitStack() as stack:
         paths = {kind: await stack.enter_async_context(_path(stage, kind)) for kind in kinds}
@@ -64,7 +67,7 @@ async def run(stage: Stage) -> list[Figure]:
             await path.measured()
         for _ in range(stage.effort.rounds):
             await stage.checkpoint()
-            await _offer([*paths.values()], stage.effort.size(60, 15))
+            await _offer([*paths.values()], stage.effort.size(120, 15))
             for kind, path in paths.items():
                 found[kind].append(await path.measured())
     figures = []
@@ -75,6 +78,8 @@ async def run(stage: Stage) -> list[Figure]:
             for ours, baseline in zip(found[kind], found["well"], strict=True):
                 figure.add(ours[index], baseline[index])
             figures.append(figure)
+    chance = [(ours[1] / baseline[1]) for ours, baseline in zip(found[CONTROL], found["well"], strict=True)]
+    stage.note(f"Isolation: with no difference the p95 of a round was {min(chance):.2f} to {max(chance):.2f} times.")
     return figures
 
 
@@ -187,7 +192,13 @@ class _Slow(Adapter):
         return Answered(ANSWER)
 
 
-_MADE: Mapping[str, type[Adapter]] = {"well": _Well, "refused": _Refused, "silent": _Silent, "slow": _Slow}
+_MADE: Mapping[str, type[Adapter]] = {
+    "well": _Well,
+    CONTROL: _Well,
+    "refused": _Refused,
+    "silent": _Silent,
+    "slow": _Slow,
+}
 
 
 class _Agencies(Fixed):

@@ -145,6 +145,11 @@ class Stage:
 
     # Processes
 
+    def processor(self, children: Sequence[Child]) -> tuple[float, float]:
+        """Seconds that these processes, and that PostgreSQL's, have taken of the processor so far."""
+        serving = psutil.Process(self._postgres.pid).children()
+        return _processor([psutil.Process(child.pid) for child in children]), _processor(serving)
+
     @asynccontextmanager
     async def gateways(self, url: str, count: int = 2, **variables: str) -> AsyncIterator[Servers]:
         """Gateway processes as `gain serve` runs them, each on a port of its own, so that all get the same load."""
@@ -287,6 +292,15 @@ def memory(children: Sequence[Child]) -> str:
             process = psutil.Process(child.pid)
             sizes += [each.memory_info().rss for each in (process, *process.children(recursive=True))]
     return " + ".join(f"{size / 2**20:.0f}" for size in sizes) + " MiB"
+
+
+def _processor(processes: Sequence[psutil.Process]) -> float:
+    used = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            used += times.user + times.system
+    return used
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], seconds: float, pause: float = 0.02) -> None:

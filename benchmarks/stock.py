@@ -5,7 +5,8 @@ What is stored lies in the past and is spread over the agencies as the broker wo
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -88,20 +89,15 @@ async def stocked(stage: Stage, name: str, referrals: int, one_waits_in: int) ->
         return stage.url(name)
     url = await stage.database(name)
     connection = await stage.connect(url)
-    # The superuser loads what refers only to what was loaded before: no key needs looking up.
-    await connection.execute("SET session_replication_role = replica; SET synchronous_commit = off")
-    await connection.execute("SET maintenance_work_mem = '512MB'")
-    indexes = await connection.fetch(_INDEXES)
-    for index in indexes:
-        await connection.execute(f"DROP INDEX {index['name']}")
     content, vault = orjson.dumps(referral(0)), Vault(source_for(stage.settings(url)))
-    for first in range(1, referrals + 1, _SLICE):
-        last = min(first + _SLICE - 1, referrals)
-        sealed = _sealed(vault, range(first, last + 1), content)
-        await connection.execute(_REFERRALS, *sealed, vault.ring().current, one_waits_in, AGENCIES)
-        await connection.execute(_DISPATCHES, f"GAIN-2025-{first:08d}", f"GAIN-2025-{last:08d}")
-    for index in indexes:
-        await connection.execute(index["indexdef"])
+    now = int(time.time())
+    async with without_indexes(connection):
+        for first in range(1, referrals + 1, _SLICE):
+            last = min(first + _SLICE - 1, referrals)
+            numbers = range(first, last + 1)
+            rows = sealed(vault, numbers, [now - 86_400 - number % 8_640_000 for number in numbers], content)
+            await connection.execute(_REFERRALS, *rows, vault.ring().current, one_waits_in, AGENCIES)
+            await connection.execute(_DISPATCHES, f"GAIN-2025-{first:08d}", f"GAIN-2025-{last:08d}")
     await _settle(connection)
     await _count(stage, url)
     size = await connection.fetchval("SELECT pg_database_size(current_database())")
@@ -121,12 +117,25 @@ async def lay_open(stage: Stage, url: str) -> None:
     await connection.close()
 
 
-def _sealed(
-    vault: Vault, numbers: Sequence[int], content: bytes
+@asynccontextmanager
+async def without_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """A block that loads: no trigger looks at its rows, and the indexes of referrals and dispatches come after it."""
+    # The superuser loads what refers only to what was loaded before: no key needs looking up.
+    await connection.execute("SET session_replication_role = replica; SET synchronous_commit = off")
+    await connection.execute("SET maintenance_work_mem = '512MB'")
+    indexes = await connection.fetch(_INDEXES)
+    for index in indexes:
+        await connection.execute(f"DROP INDEX {index['name']}")
+    yield
+    for index in indexes:
+        await connection.execute(index["indexdef"])
+
+
+def sealed(
+    vault: Vault, numbers: Sequence[int], times: Sequence[float], content: bytes
 ) -> tuple[list[int], list[UUID], list[bytes], list[bytes]]:
-    """Numbers, ids, sealed contents and wrapped data keys, as the broker itself would store them."""
-    now = int(time.time())
-    ids = [uuid7(nanoseconds=(now - 86_400 - number % 8_640_000) * 10**9) for number in numbers]
+    """Numbers, ids of these times, sealed contents and wrapped data keys, as the broker itself would store them."""
+    ids = [uuid7(nanoseconds=int(moment * 10**9)) for moment in times]
     keys = [vault.new_key(id) for id in ids]
     contents = [made.key.seal(Place("referral", "content", id), content) for made, id in zip(keys, ids, strict=True)]
     return list(numbers), ids, contents, [made.wrapped for made in keys]

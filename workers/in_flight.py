@@ -129,8 +129,12 @@ class InFlight:
             calls.note_answer(self._loop.time())
         self._start_ready(item.agency, calls)
 
+    def nudge(self) -> None:
+        """Have whoever waits look again: something new may be due."""
+        self._any.set()
+
     async def wait(self, seconds: float) -> bool:
-        """Until a call has finished, or for so long; whether one has."""
+        """Until a call has finished or somebody nudges, or for so long; whether either came about."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._any.wait()

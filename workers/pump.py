@@ -13,9 +13,10 @@ from app.db import AS_WORKER, Database, is_away
 from app.referrals import circuits as paused
 from app.referrals import lifecycle, notices
 from app.referrals.batches.accept import accept_slice
-from app.referrals.fan_out import FanOut, is_waiting
+from app.referrals.fan_out import FanOut
 from app.referrals.lifecycle import HandOver, Slot
 from app.referrals.notices import Room
+from app.referrals.taking import Taking
 from workers.adapters.contract import Adapter
 from workers.channels import Fixed, Reach
 from workers.circuits import Circuits
@@ -26,23 +27,22 @@ from workers.recording import WORKER, Recording
 IN_FLIGHT = 1_000
 """The most calls of one process at once: enough that fifty agencies which never answer leave slots for the others."""
 
-REFERRALS = 100
-DISPATCHES = 500
-"""The most referrals that are fanned out, and dispatches that are claimed, in one transaction."""
+REFERRALS = IN_FLIGHT // 20
+"""The most referrals that are fanned out in one transaction: their dispatches are begun as they are made."""
 
-FEW_REFERRALS = DISPATCHES // 20
-"""The same while claims come back full: no more dispatches are made than taken, or they would only pile up, where no
-bound of the backlog sees them. New referrals go on being fanned out, for an urgent one may be among them."""
+DISPATCHES = 500
+"""The most dispatches that are claimed in one transaction."""
+
+FEW_REFERRALS = DISPATCHES // 50
+"""The most referrals while claims come back full: fewer dispatches are made than taken, or they would only pile up,
+where no bound of the backlog sees them. New referrals go on being fanned out, for an urgent one may be among them."""
 
 _TOGETHER_SECONDS = 0.015
 
 GRACE_SECONDS = 1.0
 """How long calls in flight may take to finish when time is up: longer, and a slow agency would hold up all others."""
 
-_LOOK_SECONDS = 0.25  # how often due dispatches are looked for while calls are in flight
-_GLANCE_SECONDS = 0.02
-"""How often referrals are: one that is accepted while every process waits for slow agencies must not wait for them.
-Its wake-up stays in the broker until a process is free."""
+_LOOK_SECONDS = 0.25  # how often one looks for what is due while calls are in flight and nobody asks
 
 
 class Pump:
@@ -58,6 +58,8 @@ class Pump:
         self._batches_from = 0.0
         self._claims_full = False
         self._adapters: Mapping[str, Adapter] | None = None
+        self._calls: InFlight | None = None
+        self._asked: list[asyncio.Future[None]] = []
         self.circuits = Circuits()
         """Which agencies are not called for now."""
 
@@ -67,13 +69,17 @@ class Pump:
         What is still in flight then, or at once when `stopping` says so, is handed back for someone else to take.
         """
         end = asyncio.get_running_loop().time() + seconds
-        calls = InFlight(self.circuits, self._call)
+        calls = self._calls = InFlight(self.circuits, self._call)
         try:
             while not stopping():
+                asked = len(self._asked)
                 moved = await self._take(calls)
                 over = asyncio.get_running_loop().time() - end
                 if over < 0:
-                    moved += await self._take_on(calls)
+                    taken_on = await self._take_on(calls)
+                    if not taken_on:
+                        self._tell(asked)
+                    moved += taken_on
                 elif over > GRACE_SECONDS:
                     return
                 await self._recording.hand_back(calls.take_stale() if over < 0 else calls.take_ready())
@@ -82,31 +88,35 @@ class Pump:
                 elif not moved:
                     return
         finally:
+            self._calls = None
             await self._recording.hand_back(await calls.stop())
+
+    def ask(self) -> asyncio.Future[None]:
+        """Have the pump that runs look for work now. Done when it has begun all that it found, and found no more."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append(told)
+        if self._calls is not None:
+            self._calls.nudge()
+        return told
+
+    def _tell(self, number: int) -> None:
+        """The first so many that asked: nothing waits that had come before they did."""
+        for told in self._asked[:number]:
+            if not told.done():
+                told.set_result(None)
+        del self._asked[:number]
 
     def _call(self, item: HandOver, adapter: Adapter) -> Coroutine[Any, Any, Finding]:
         return hand_over(item, adapter, self._keys)
 
     async def _rest(self, calls: InFlight) -> None:
-        """Until a call has finished, or a referral waits for its dispatches, or for a moment.
+        """Until a call has finished, or somebody asks, or for a moment.
 
         While others are ready to begin, a few more may finish: many are recorded, and claimed, for what one costs.
         """
         if calls.is_ahead:
             await asyncio.sleep(_TOGETHER_SECONDS)
-        end = asyncio.get_running_loop().time() + _LOOK_SECONDS
-        while asyncio.get_running_loop().time() < end and not await calls.wait(_GLANCE_SECONDS):
-            if await self._referrals_wait():
-                return
-
-    async def _referrals_wait(self) -> bool:
-        try:
-            async with self._database.transaction(AS_WORKER) as connection:
-                return await is_waiting(connection)
-        except Exception as error:
-            if not is_away(error):
-                raise
-            return False
+        await calls.wait(_LOOK_SECONDS)
 
     async def _take(self, calls: InFlight) -> int:
         moved = await self._recording.record(calls.take_finished())
@@ -124,21 +134,30 @@ class Pump:
     async def _take_on(self, calls: InFlight) -> int:
         """Fan out and claim. While the database is away nothing is taken on, and what is in flight goes on."""
         try:
-            moved = await self._fan_out_some() + await self._accept_some()
+            moved = await self._fan_out_some(calls) + await self._accept_some()
             return moved + await self._start_some(calls)
         except Exception as error:
             if not calls or not is_away(error):
                 raise
             return 0
 
-    async def _fan_out_some(self) -> int:
+    async def _fan_out_some(self, calls: InFlight) -> int:
+        """Fan out, and begin what adapters have room for: it is leased as it is made."""
         if self._adapters is None:
             async with self._database.transaction(AS_WORKER) as connection:
                 self._adapters = await self._reach.get(connection)
+        adapters = self._adapters
+        free = {agency: calls.room(agency, one.in_flight) for agency, one in adapters.items() if one.answers}
+        taking = Taking(free, IN_FLIGHT - len(calls))
         most = FEW_REFERRALS if self._claims_full else REFERRALS
-        moved = await self._fan_out.run(self._database, WORKER, self._adapters.keys(), most)
+        try:
+            moved = await self._fan_out.run(self._database, WORKER, adapters.keys(), most, taking)
+        finally:
+            for item in taking.taken:
+                calls.add(item, adapters[item.agency])
         if moved:
-            self._notices_from = 0.0
+            # There may be notices to give, and room for more rows of a batch.
+            self._notices_from = self._batches_from = 0.0
         return moved
 
     async def _accept_some(self) -> int:

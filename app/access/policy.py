@@ -45,6 +45,8 @@ class Action(StrEnum):
     READ_INBOX = "read_inbox"
     ANSWER = "answer"
     SEND_MESSAGE = "send_message"
+    ASK_CONSENT = "ask_consent"
+    DECIDE_CONSENT = "decide_consent"
     COORDINATE = "coordinate"
     READ_DUPLICATES = "read_duplicates"
     READ_RETENTION = "read_retention"
@@ -82,6 +84,8 @@ POLICY: dict[Action, dict[Role, Relation]] = {
     Action.READ_INBOX: {Role.AGENCY: Relation.ADDRESSED},
     Action.ANSWER: {Role.AGENCY: Relation.ADDRESSED},
     Action.SEND_MESSAGE: {Role.ORIGINATOR: Relation.OWN},
+    Action.ASK_CONSENT: {Role.ORIGINATOR: Relation.OWN, **_OVERSEERS},
+    Action.DECIDE_CONSENT: {Role.AGENCY: Relation.ADDRESSED},
     Action.COORDINATE: _OVERSEERS,
     Action.READ_DUPLICATES: _OVERSEERS,
     Action.READ_RETENTION: _OVERSEERS,

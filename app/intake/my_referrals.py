@@ -18,9 +18,11 @@ from app.audit.record import Event, Operation, record
 from app.db import Connection
 from app.errors import BAD_CURSOR, NOT_FOUND, Problem
 from app.intake import shown
+from app.intake.consents import looked
 from app.intake.product import HTML, PDF, give
 from app.parties.directory import Directory
-from app.referrals import duplicates, queries
+from app.referrals import consents, duplicates, queries
+from app.referrals.consents import Consent
 from app.referrals.documents import PartyCode
 from app.referrals.exchange import messages
 from app.referrals.outcomes import outcomes
@@ -121,7 +123,9 @@ async def referral_page(id: UUID, request: Request, principal: CurrentPrincipal,
         now=clock.now(),
         shown=shown,
         events=events,
-        **{name: held.get(name, ()) for name in ("about", "answered", "threads", "recorded", "twins")},
+        **{name: held.get(name, ()) for name in ("about", "answered", "threads", "recorded", "twins", "consents")},
+        asks=shown.may_ask_consent(held.get("responses", ())),
+        party=principal.party,
     )
 
 
@@ -146,7 +150,8 @@ async def _content(
     id = referral["id"]
     responses = await queries.responses(connection, id)
     recorded = await outcomes(connection, id)
-    product = consolidate(referral, responses, clock.now(), recorded)
+    asked = await consents.listed(connection, Consent.referral_id == id)
+    product = consolidate(referral, responses, clock.now(), recorded, asked)
     exchanges = await messages(connection, [one["id"] for one in referral["dispatches"]])
     return {
         "responses": responses,
@@ -154,6 +159,7 @@ async def _content(
         "answered": sheet.answered(product, names),
         "threads": [(one, exchanges[one["id"]]) for one in referral["dispatches"] if one["id"] in exchanges],
         "recorded": [(one, sheet.done(one, names)) for one in recorded],
+        "consents": asked,
         "twins": await duplicates.of_own(connection, principal.party, id),
     }
 
@@ -169,6 +175,8 @@ def _reads(id: UUID, principal: Principal, held: dict[str, Any]) -> list[Event]:
         found.append(Event(Operation.DISCLOSURE, queries.RESPONSES_READ, id, None, [principal.party], detail))
     if told := [str(one["id"]) for one, _ in held.get("recorded", ())]:
         found.append(Event(Operation.CONSULTATION, "outcomes.read", id, detail={"ids": told}))
+    if asked := held.get("consents"):
+        found.append(looked(id, asked))
     if told := [str(one["id"]) for one in held.get("twins", ())]:
         found.append(Event(Operation.COMBINATION, "duplicates.own_read", detail={"of": str(id), "ids": told}))
     return found

@@ -103,6 +103,17 @@ class StandingView(BaseModel):
     state: DispatchState
 
 
+class ConsentGivenView(BaseModel):
+    """To whom a body has consented that its answer goes. The broker sends it no copy."""
+
+    agency: str
+    round: int
+    recipient: str | None = Field(description="A party of the broker, or:")
+    recipient_outside: str | None
+    conditions: str | None
+    given_at: datetime
+
+
 class OutstandingView(StandingView):
     """A body that is still to answer."""
 
@@ -135,6 +146,7 @@ class ProductView(BaseModel):
     contact: Contact | None
     totals: TotalsView
     consent_required_from: list[str] = Field(description="Bodies without whose consent their answer goes no further.")
+    consents_given: list[ConsentGivenView] = Field(description="What it may go to all the same, the first asked first.")
     findings: list[FindingsView]
     answers: list[AnswerView] = Field(description="Oldest first.")
     declined: list[DeclinedView] = Field(description="Oldest first.")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+from app.referrals.codes import OnwardDisclosure
 from app.referrals.states import FINAL, DispatchState, Outcome
 from app.web.words import counted, plain
 
@@ -31,6 +32,11 @@ _HAPPENED = {
     "message.sent": "Your reply went to {agency}",
     "product.read": "The product was read",
     "outcome.recorded": "Outcome recorded",
+    "consent.asked": "{agency} was asked for its consent to pass its answer on",
+    "consent.chased": "{agency} was reminded of the consent asked for",
+    "consent.given": "{agency} consented",
+    "consent.refused": "{agency} refused its consent",
+    "consent.withdrawn": "The consent of {agency} is no longer asked for",
 }
 
 
@@ -85,6 +91,12 @@ def happened(event: _Row) -> str:
         words = f"{plain(subject)}: {plain(done)}".capitalize() + (" ({agency})" if event["agency"] else "")
     said = _SAID.get((event["detail"] or {}).get("outcome", ""), "answered")
     return words.format(agency=event["agency"] or "a body", said=said)
+
+
+def may_ask_consent(responses: Iterable[_Row]) -> list[str]:
+    """The bodies whose answers go nowhere without their consent: they said so, or did not say."""
+    answers = (one for one in responses if one["outcome"] in (Outcome.HIT, Outcome.NO_HIT))
+    return sorted({one["agency"] for one in answers if one.get("onward_disclosure") != OnwardDisclosure.PERMITTED})
 
 
 def answered_by(referral: _Row) -> Sequence[tuple[str, str]]:

@@ -61,6 +61,11 @@ def _invalid(message: str) -> PydanticCustomError:
     return PydanticCustomError("invalid", message)
 
 
+def _none_said() -> Any:
+    """An empty list where nothing is said. A literal default would be copied by Python's `deepcopy` at each use."""
+    return Field(default_factory=list, json_schema_extra={"default": []})
+
+
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise _invalid("must not be blank")
@@ -127,7 +132,7 @@ class Alias(Document):
 class Address(Document):
     """A postal address."""
 
-    lines: Annotated[list[Line], Field(max_length=10)] = []
+    lines: Annotated[list[Line], Field(max_length=10)] = _none_said()
     postcode: Annotated[str, StringConstraints(min_length=2, max_length=10), AfterValidator(_not_blank)] | None = None
 
     @model_validator(mode="after")
@@ -151,10 +156,10 @@ class Subject(Document):
     family_name: Line | None = None
     given_names: Line | None = None
     date_of_birth: IsoDate | None = None
-    aliases: Annotated[list[Alias], Field(max_length=50)] = []
+    aliases: Annotated[list[Alias], Field(max_length=50)] = _none_said()
     name: Line | None = Field(default=None, description="Of an organisation, premises or vehicle.")
-    addresses: Annotated[list[Address], Field(max_length=50)] = []
-    identifiers: Annotated[list[Identifier], Field(max_length=50)] = []
+    addresses: Annotated[list[Address], Field(max_length=50)] = _none_said()
+    identifiers: Annotated[list[Identifier], Field(max_length=50)] = _none_said()
 
     @field_validator("date_of_birth")
     @classmethod
@@ -205,7 +210,7 @@ class Handling(Document):
     """Handling code, and the conditions that code C needs (3x5x2)."""
 
     code: HandlingCode
-    conditions: Annotated[list[HandlingCondition], AfterValidator(each_once), ONCE] = []
+    conditions: Annotated[list[HandlingCondition], AfterValidator(each_once), ONCE] = _none_said()
 
     @model_validator(mode="after")
     def _conditions_fit(self) -> Self:
@@ -238,7 +243,7 @@ class SubmittedReferral(Document):
     priority: Priority
     purpose: Paragraph
     information_sought: Paragraph | None = None
-    warnings: Annotated[list[SubjectWarning], AfterValidator(each_once), ONCE] = []
+    warnings: Annotated[list[SubjectWarning], AfterValidator(each_once), ONCE] = _none_said()
     operation_name: Line | None = None
     contact: Contact | None = None
     legal_basis: LegalBasis
@@ -265,7 +270,7 @@ class SubmittedResponse(Document):
 
     outcome: Outcome
     summary: LongText | None = None
-    facts: Annotated[list[Fact], Field(max_length=200)] = []
+    facts: Annotated[list[Fact], Field(max_length=200)] = _none_said()
     grading: Grading | None = None
     handling: Handling | None = None
     onward_disclosure: OnwardDisclosure | None = None

@@ -5,7 +5,7 @@ Where a batch fails, its referrals are fanned out one by one, each with a number
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -24,8 +24,9 @@ from app.referrals import duplicates, fan_out_tries, lifecycle
 from app.referrals.codes import priority_of
 from app.referrals.deadlines import london_day
 from app.referrals.fan_out_tries import MOST_TRIES, Try
-from app.referrals.lifecycle import NewDispatch, Terms
+from app.referrals.lifecycle import HandOver, NewDispatch, Terms
 from app.referrals.schedule import next_check, span, steps
+from app.referrals.taking import Seen, Taking
 from app.routing.matrix import Choice, Facts, Matrix, decide
 from app.routing.reference import MatrixCache
 
@@ -65,6 +66,8 @@ _WAITING = text("""
 _Referral = Row[tuple[Any, ...]]
 
 
+_NOTHING = Taking()
+
 _ForWhom = tuple[Actor, Collection[str]]
 """Who fans out, and the agencies that an adapter reaches."""
 
@@ -73,13 +76,15 @@ _ForWhom = tuple[Actor, Collection[str]]
 class _Means:
     """By what a batch is fanned out, and on whose behalf. `adapted`: the agencies that an adapter reaches.
 
-    `terms` are those worked out for the batch so far.
+    `taking` says what is taken at once, of the referrals that `seen` has; `terms` are those worked out so far.
     """
 
     actor: Actor
     adapted: Collection[str]
     directory: Directory
     matrix: Matrix
+    taking: Taking = field(default_factory=Taking)
+    seen: Seen = field(default_factory=dict)
     terms: dict[tuple[Choice, datetime, Priority], Terms] = field(default_factory=dict)
 
 
@@ -91,20 +96,25 @@ class FanOut:
         self._matrix = MatrixCache()
         self._look_at = 0.0
 
-    async def run(self, database: Database, actor: Actor, adapted: Collection[str], limit: int = 100) -> int:
+    async def run(
+        self, database: Database, actor: Actor, adapted: Collection[str], limit: int = 100, taking: Taking | None = None
+    ) -> int:
         """Fan out up to `limit` referrals together, and some that failed before alone.
 
-        Returns how many it took (0: none waits). `adapted` are the agencies that an adapter of this system reaches.
+        Returns how many it took (0: none waits). `adapted` are the agencies that an adapter of this system reaches;
+        `taking` says what of theirs the caller hands over itself, and is told what it got.
         Raises where the database is away, or no reference data can be read: that is no referral's fault.
         """
         for_whom = (actor, adapted)
-        return await self._batch(database, for_whom, limit) + await self._singly(database, for_whom)
+        moved = await self._batch(database, for_whom, limit, taking or _NOTHING)
+        return moved + await self._singly(database, for_whom)
 
     async def _means(self, connection: Connection, for_whom: _ForWhom) -> _Means:
         return _Means(*for_whom, await self._directory.get(connection), await self._matrix.get(connection))
 
-    async def _batch(self, database: Database, for_whom: _ForWhom, limit: int) -> int:
+    async def _batch(self, database: Database, for_whom: _ForWhom, limit: int, taking: Taking) -> int:
         referrals: Sequence[_Referral] = []
+        taken: list[HandOver] = []
         try:
             async with database.transaction(AS_WORKER) as connection:
                 means = await self._means(connection, for_whom)
@@ -114,7 +124,9 @@ class FanOut:
                 if late:
                     await fan_out_tries.begin(connection, _ids(referrals))
                 else:
-                    await _open(connection, means, referrals)
+                    seen = await taking.look(connection, _ids(referrals))
+                    taken = await _open(connection, replace(means, taking=taking, seen=seen), referrals)
+            taking.taken.extend(taken)
             if late:
                 await self._open_counted(database, means, _ids(referrals))
         except Exception as error:
@@ -179,7 +191,7 @@ class FanOut:
                 await fan_out_tries.stop(connection, referral_id)
 
 
-async def _open(connection: Connection, means: _Means, referrals: Sequence[_Referral]) -> None:
+async def _open(connection: Connection, means: _Means, referrals: Sequence[_Referral]) -> list[HandOver]:
     dispatches: list[NewDispatch] = []
     unaddressed = []
     for referral in referrals:
@@ -187,16 +199,23 @@ async def _open(connection: Connection, means: _Means, referrals: Sequence[_Refe
         dispatches.extend(chosen)
         if not chosen:
             unaddressed.append(referral.id)
-    await lifecycle.open_dispatches(connection, means.actor, dispatches)
+    taken = await lifecycle.open_dispatches(connection, means.actor, dispatches)
     await lifecycle.hold_without_addressee(connection, means.actor, unaddressed)
     await duplicates.find(connection, means.actor, _ids(referrals))
+    return [HandOver(means.seen[row.referral_id], *tuple[Any, ...](row)) for row in taken]
 
 
 def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
     facts = Facts(referral.originator, referral.crime_types, referral.addressees, london_day(clock.now()))
     priority = Priority(priority_of(referral.priority))
+    taking = means.taking if referral.id in means.seen else _NOTHING
     return [
-        NewDispatch(referral.id, choice.agency, _terms(choice, referral.created_at, priority, means))
+        NewDispatch(
+            referral.id,
+            choice.agency,
+            _terms(choice, referral.created_at, priority, means),
+            not choice.needs_release and taking.takes(choice.agency),
+        )
         for choice in decide(facts, means.matrix, means.directory)
     ]
 

@@ -80,6 +80,12 @@ class Referral(Base):
         UniqueConstraint("reference"),
         Index("ix_referral_lying_open", "id", postgresql_where=text("NOT sealed OR reason IS NOT NULL")),
         Index("ix_referral_originator_id", "originator", text("id DESC")),
+        Index(
+            "ix_referral_originator_open",
+            "originator",
+            text("id DESC"),
+            postgresql_where=text("state IN ('held', 'accepted', 'in_progress')"),
+        ),
         Index("ix_referral_region_id", "region", text("id DESC")),
         Index("ix_referral_originator_updated", "originator", "updated_at"),
         Index(
@@ -197,6 +203,25 @@ class Dispatch(Base):
             postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
         ),
         Index(
+            "ix_dispatch_late",
+            _REGION,
+            "due_at",
+            postgresql_where=text(f"overdue_at IS NOT NULL AND {_CLOCK_RUNS}"),
+        ),
+        Index(
+            "ix_dispatch_pressing",
+            _REGION,
+            "priority",
+            "due_at",
+            postgresql_where=text(f"priority < 2 AND {_CLOCK_RUNS}"),
+        ),
+        Index(
+            "ix_dispatch_release",
+            _REGION,
+            "created_at",
+            postgresql_where=text("state = 'held' AND needs_release"),
+        ),
+        Index(
             "ix_dispatch_urgent",
             "queued_at",
             postgresql_where=text("priority = 0 AND state IN ('queued', 'delivered')"),
@@ -273,7 +298,10 @@ class Message(Base):
 
 
 class Alert(Base):
-    """Something that needs a co-ordinator, about one dispatch. Settled when it was dealt with or no longer matters."""
+    """Something that needs a co-ordinator, about one dispatch. Settled when it was dealt with or no longer matters.
+
+    `sealed_reason` is why a co-ordinator noted it: read, and nothing needs doing. It stands under the referral's key.
+    """
 
     __tablename__ = "alert"
 
@@ -285,9 +313,11 @@ class Alert(Base):
     region: Mapped[str | None] = mapped_column(Text)
     raised_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     settled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    sealed_reason: Mapped[bytes | None]
 
     __table_args__ = (
         CheckConstraint(_one_of("kind", AlertKind), name="kind"),
+        Index("ix_alert_noted", "referral_id", postgresql_where=text("sealed_reason IS NOT NULL")),
         Index("uq_alert_standing", "dispatch_id", "kind", unique=True, postgresql_where=text("settled_at IS NULL")),
         Index("ix_alert_standing", "region", "raised_at", postgresql_where=text("settled_at IS NULL")),
     )

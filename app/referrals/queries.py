@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, exists, false, func, select, text, true
+from sqlalchemy import ColumnElement, Row, Select, TextClause, exists, false, func, literal_column, select, text, true
 
 from app.access.policy import Action, Relation
 from app.access.principal import Principal
@@ -31,7 +31,10 @@ _OUR_REASONS = {
 _SEALING = frozenset({"sealed_reason", "held_because", "sealed", "ring_key", "wrapped"})
 _OF_TOMBSTONES = frozenset({"priority", "disposed_at", "retention_group"})
 _LEFT = ("id", "reference", "originator", "state", "created_at", "updated_at", "respond_by", "disposed_at")
-_ASKED = select(Dispatch.referral_id).where(Dispatch.state == DispatchState.QUERY)
+# Literals, as the conditions of the indexes have them.
+_IS_ASKED = Dispatch.state == literal_column(f"'{DispatchState.QUERY}'")
+_IS_OPEN = text("referral.state IN ('held', 'accepted', 'in_progress')")
+_ASKED = select(Dispatch.referral_id).where(_IS_ASKED)
 _SETTLED_BEFORE = text("SELECT settled_before()")
 
 
@@ -99,7 +102,7 @@ async def settled_before(connection: Connection) -> datetime:
 
 async def page(connection: Connection, seen: ColumnElement[bool], filters: Filters) -> list[dict[str, Any]]:
     """One page of referrals, newest first, at most `filters.limit`."""
-    conditions = [seen]
+    conditions: list[ColumnElement[bool] | TextClause] = [seen]
     if filters.state is not None:
         conditions.append(Referral.state == filters.state)
     if filters.agency is not None:
@@ -107,7 +110,8 @@ async def page(connection: Connection, seen: ColumnElement[bool], filters: Filte
     if filters.created_by is not None:
         conditions.append(Referral.created_by == filters.created_by)
     if filters.asked:
-        conditions.append(Referral.id.in_(_ASKED))
+        # What waits for a reply is open: a list of these few need not look at all that were ever made.
+        conditions.extend((Referral.id.in_(_ASKED), _IS_OPEN))
     if filters.updated_since is not None:
         conditions.append(Referral.updated_at >= filters.updated_since)
     if filters.settled is not None:
@@ -123,7 +127,7 @@ async def questions(connection: Connection, seen: ColumnElement[bool], limit: in
     rows = await connection.execute(
         select(Referral.id, Referral.reference, Dispatch.agency, Dispatch.queried_at)
         .join(Dispatch, Dispatch.referral_id == Referral.id)
-        .where(Dispatch.state == DispatchState.QUERY, seen)
+        .where(_IS_ASKED, _IS_OPEN, seen)
         .order_by(Dispatch.queried_at, Dispatch.id)
         .limit(limit)
     )

@@ -1,4 +1,4 @@
-"""Both state machines on one page. Only `lifecycle` moves a state; a trigger in PostgreSQL refuses any other move."""
+"""The state machines on one page. Only `lifecycle` and `consents` move a state; triggers refuse any other move."""
 
 from enum import StrEnum
 
@@ -56,7 +56,16 @@ class AlertKind(StrEnum):
     LATE_ANSWER = "late_answer"  # an answer after the end, kept as evidence
 
 
-_R, _D = ReferralState, DispatchState
+class ConsentState(StrEnum):
+    """Where stands what somebody asks of a body: that its answer may go to another."""
+
+    ASKED = "asked"  # the body that answered must decide -> given | refused
+    GIVEN = "given"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"  # by who asked, by a co-ordinator, or with the referral when it was disposed of
+
+
+_R, _D, _C = ReferralState, DispatchState, ConsentState
 
 REFERRAL_MOVES: dict[ReferralState, frozenset[ReferralState]] = {
     _R.HELD: frozenset({_R.ACCEPTED, _R.IN_PROGRESS, _R.COMPLETED, _R.CANCELLED, _R.REJECTED}),
@@ -81,6 +90,13 @@ DISPATCH_MOVES: dict[DispatchState, frozenset[DispatchState]] = {
     _D.EXPIRED: frozenset(),
     _D.UNDELIVERABLE: frozenset(),
     _D.CANCELLED: frozenset(),
+}
+
+CONSENT_MOVES: dict[ConsentState, frozenset[ConsentState]] = {
+    _C.ASKED: frozenset({_C.GIVEN, _C.REFUSED, _C.WITHDRAWN}),
+    _C.GIVEN: frozenset(),
+    _C.REFUSED: frozenset(),
+    _C.WITHDRAWN: frozenset(),
 }
 
 FINAL: frozenset[DispatchState] = frozenset(state for state, onward in DISPATCH_MOVES.items() if not onward)

@@ -1,7 +1,8 @@
 """What needs a co-ordinator, case by case, in four groups; told from partial indexes, never from a count of a table.
 
 Critically overdue is what ends without an answer within a day unless somebody acts; due soon what is due within a day
-[mem]. A decision is whatever the broker does not take by itself: a referral or a dispatch that is held, an alert.
+[mem]. A decision is whatever the broker does not take by itself: a referral or a dispatch that is held, an alert,
+a possible duplicate, an originator's consent that is asked for and not decided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,10 +50,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case. `kind` says what it is: a group's name, `held`, `release`, `duplicate`, or the kind of an alert.
+    """One case. `kind` says what it is: a group's name, `held`, `release`, `duplicate`, `consent`, or an alert's kind.
 
-    `at` is when it is due, or since when it waits. `matter` is the id of its dispatch, or of the possible duplicate; a
-    held referral has none, and no agency. `because` is the broker's own code for why a referral is held.
+    `at` is when it is due, or since when it waits. `matter` is the id of its dispatch, or of the possible duplicate, or
+    of the consent asked for; a held referral has none, and no agency. `because` is the broker's own code for why a
+    referral is held.
     """
 
     kind: str
@@ -78,8 +80,11 @@ class Needs:
 
 _RUNS = "state IN ('queued', 'delivered', 'acknowledged')"
 _DAY = "interval '24 hours'"
+PRESSING = "priority < 2"
+"""SQL, as the partial index of what is more pressing than routine has it."""
 
-# For each region a look-up of its own: the index then gives the first of each, whatever the second wall adds.
+# For each region a look-up of its own: the index then gives the first of each, whatever the second wall adds. The
+# region stands in the order as well, for the reason given in `reporting.queues`.
 _PLACES = """
     place AS MATERIALIZED (
         SELECT region, number FROM unnest(CAST(:regions AS text[])) WITH ORDINALITY AS given (region, number)
@@ -91,34 +96,95 @@ _PLACES = """
 """
 
 
-def _in_place(kind: str, condition: str, narrowed: str, at: str = "due_at", order: str = "due_at") -> str:
+def _in_place(kind: str, condition: str, limit: str, order: str = "due_at", narrowed: str = "") -> str:
+    """`narrowed` is asked of each row in turn, so that no index but the condition's is taken for it."""
+    columns = "id AS matter, referral_id, agency, due_at AS at"
+    ordered = f"""
+        FROM dispatch WHERE coalesce(region, '') = place.region AND {condition} ORDER BY coalesce(region, ''), {order}
+    """
+    rows = f"SELECT {columns} {ordered}"
+    if narrowed:
+        rows = f"SELECT {columns} FROM (SELECT * {ordered} OFFSET 0) AS row WHERE {narrowed}"
     return f"""
-        SELECT '{kind}' AS kind, place.number AS place, found.* FROM place CROSS JOIN LATERAL (
-            SELECT id AS matter, referral_id, agency, {at} AS at FROM dispatch
-             WHERE coalesce(region, '') = place.region AND {condition}{narrowed}
-             ORDER BY {order} LIMIT :most) AS found
+        SELECT '{kind}' AS kind, place.number AS place, found.*
+          FROM place CROSS JOIN LATERAL ({rows} LIMIT :{limit}) AS found
     """
 
 
-def _dispatches(group: Group, narrowed: str) -> str:
+def _of_agency(condition: str, limit: str) -> str:
+    """What is overdue at one agency, which has an index by agencies: in places of which a counter says that any is."""
+    return f"""
+        SELECT '{Group.OVERDUE}' AS kind, pair.number AS place, found.* FROM (
+            SELECT agency, place.region, place.number
+              FROM queue_count JOIN place ON place.region = coalesce(queue_count.region, '') AND agency = :agency
+             GROUP BY agency, place.region, place.number HAVING sum(overdue) > 0) AS pair
+         CROSS JOIN LATERAL (
+            SELECT id AS matter, referral_id, agency, due_at AS at FROM dispatch
+             WHERE agency = pair.agency AND coalesce(region, '') = pair.region AND {condition}
+             ORDER BY coalesce(region, ''), due_at LIMIT :{limit}) AS found
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrowed:
+    """What a statement is narrowed to. Those more pressing than routine are few, and have an index of their own."""
+
+    agency: bool
+    priority: Priority | None
+
+    @property
+    def agency_is(self) -> str:
+        return " AND agency = :agency" if self.agency else ""
+
+    @property
+    def is_pressing(self) -> bool:
+        return self.priority in (Priority.URGENT, Priority.PRIORITY)
+
+    @property
+    def priority_is(self) -> str:
+        pressing = f" AND {PRESSING}" if self.is_pressing else ""
+        return f" AND priority = :priority{pressing}" if self.priority else ""
+
+
+def _dispatches(group: Group, narrowed: _Narrowed, limit: str) -> str:
+    """The cases of a group, up to so many of each place (and agency), in the order of `at`.
+
+    What is critical is cut in the order of its end.
+    """
+    also = narrowed.agency_is + narrowed.priority_is
+    order = "priority, due_at" if narrowed.is_pressing else "due_at"
+    marked, unmarked = f"overdue_at IS NOT NULL AND {_RUNS}", f"overdue_at IS NULL AND {_RUNS}"
+    its = "agency = :agency" if narrowed.agency else ""
     if group is Group.CRITICAL:
-        due = f"overdue_at IS NOT NULL AND {_RUNS} AND expires_at <= now() + {_DAY}"
-        return _in_place(group, due, narrowed, order="expires_at")
-    unmarked = f"overdue_at IS NULL AND {_RUNS} AND due_at "
+        soon = f"{marked} AND expires_at <= now() + {_DAY}{narrowed.priority_is}"
+        return _in_place(group, soon, "most", "expires_at", its)
     if group is Group.SOON:
-        return _in_place(group, f"{unmarked} > now() AND due_at <= now() + {_DAY}", narrowed)
-    late = f"overdue_at IS NOT NULL AND {_RUNS} AND expires_at > now() + {_DAY}"
-    marked = _in_place(group, late, narrowed, order="expires_at")
-    return f"{marked} UNION ALL {_in_place(group, f'{unmarked} <= now()', narrowed)}"
+        return _in_place(group, f"{unmarked} AND due_at > now() AND due_at <= now() + {_DAY}{also}", limit, order)
+    known = _known(marked, narrowed, limit)
+    just = _in_place(group, f"{unmarked} AND due_at <= now(){narrowed.priority_is}", limit, order, its)
+    return f"{known} UNION ALL {just}"
 
 
-_DETAILS = """
-    SELECT (SELECT count(*) FROM found) AS number, shown.kind, shown.matter, shown.agency, shown.at, referral.id,
-           referral.reference, referral.originator, referral.region, referral.priority, referral.held_because
-      FROM (SELECT * FROM found ORDER BY least(place, 2), at LIMIT :shown) AS shown
-      JOIN referral ON referral.id = shown.referral_id
-     ORDER BY least(place, 2), shown.at, referral.id
-"""
+def _known(marked: str, narrowed: _Narrowed, limit: str) -> str:
+    """What is marked as overdue and not critical, by the index that has it in order of its due time."""
+    # Written so that no index of `expires_at` can serve it: in that order all would have to be read, and sorted.
+    late = f"{marked} AND expires_at - {_DAY} > now()"
+    if narrowed.is_pressing:
+        pressing = f"{_RUNS}{narrowed.priority_is}{narrowed.agency_is}"
+        return _in_place(Group.OVERDUE, pressing, limit, "priority, due_at", late)
+    late += narrowed.priority_is
+    return _of_agency(late, limit) if narrowed.agency else _in_place(Group.OVERDUE, late, limit)
+
+
+def _details(number: str) -> str:
+    return f"""
+        SELECT {number} AS number, shown.kind, shown.matter, shown.agency, shown.at, referral.id,
+               referral.reference, referral.originator, referral.region, referral.priority, referral.held_because
+          FROM (SELECT * FROM found ORDER BY least(place, 2), at LIMIT :shown) AS shown
+          JOIN referral ON referral.id = shown.referral_id
+         ORDER BY least(place, 2), shown.at, referral.id
+    """
+
 
 _HELD = """
     SELECT 'held' AS kind, coalesce(array_position(CAST(:regions AS text[]), region), 1) AS place,
@@ -127,17 +193,14 @@ _HELD = """
      WHERE state = 'held' AND (CAST(:regions AS text[]) IS NULL OR region = ANY(CAST(:regions AS text[])))
 """
 
+# Of those that need a release of their own, which have an index; while their referral is held that comes first.
 _RELEASES = """
-    SELECT 'release' AS kind, pair.number AS place, found.* FROM (
-        SELECT agency, place.region, place.number
-          FROM queue_count JOIN place ON place.region = coalesce(queue_count.region, '')
-         GROUP BY agency, place.region, place.number HAVING sum(held) > 0) AS pair
-     CROSS JOIN LATERAL (
+    SELECT 'release' AS kind, place.number AS place, found.* FROM place CROSS JOIN LATERAL (
         SELECT id AS matter, referral_id, agency, created_at AS at FROM dispatch
-         WHERE agency = pair.agency AND coalesce(region, '') = pair.region AND state = 'held' AND needs_release
+         WHERE coalesce(region, '') = place.region AND state = 'held' AND needs_release
            AND NOT EXISTS (SELECT FROM referral WHERE referral.id = dispatch.referral_id AND referral.state = 'held')
            {narrowed}
-         ORDER BY created_at LIMIT :most) AS found
+         ORDER BY coalesce(region, ''), created_at LIMIT :most) AS found
 """
 
 _ALERTS = """
@@ -147,6 +210,12 @@ _ALERTS = """
      WHERE settled_at IS NULL AND (CAST(:regions AS text[]) IS NULL OR region = ANY(CAST(:regions AS text[])))
 """
 
+
+_CONSENTS = """
+    SELECT 'consent', coalesce(array_position(CAST(:regions AS text[]), region), 1), id, referral_id, agency, asked_at
+      FROM consent
+     WHERE state = 'asked' AND (CAST(:regions AS text[]) IS NULL OR region = ANY(CAST(:regions AS text[])))
+"""
 
 # Of a pair the referral that the region oversees stands for both.
 _DUPLICATES = """
@@ -162,24 +231,32 @@ _DUPLICATES = """
 
 
 @lru_cache
-def _statement(group: Group, *, agency: bool, priority: bool) -> TextClause:
-    narrowed = (" AND agency = :agency" if agency else "") + (" AND priority = :priority" if priority else "")
-    if group is not Group.DECISION:
-        return text(
-            f"WITH {_PLACES}, found AS MATERIALIZED (SELECT * FROM ({_dispatches(group, narrowed)}) AS all_of"
-            f" ORDER BY least(place, 2), at LIMIT :most) {_DETAILS}"
-        )
-    of_agency = " AND agency = :agency" if agency else ""
-    of_priority = " AND priority = :priority" if priority else ""
+def _statement(group: Group, narrowed: _Narrowed) -> TextClause:
+    if group is Group.DECISION:
+        return _decisions(narrowed)
+    # Counted without an order, which stops at the limit; what is shown is few of each place.
+    counted = f"SELECT FROM ({_dispatches(group, narrowed, 'most')}) AS each LIMIT :most"
+    return text(
+        f"WITH {_PLACES}, found AS MATERIALIZED (SELECT * FROM ({_dispatches(group, narrowed, 'shown')}) AS all_of"
+        f" ORDER BY least(place, 2), at LIMIT :shown)"
+        f" {_details(f'(SELECT count(*) FROM ({counted}) AS counted)')}"
+    )
+
+
+def _decisions(narrowed: _Narrowed) -> TextClause:
+    of_agency, of_priority = narrowed.agency_is, " AND priority = :priority" if narrowed.priority else ""
     through = " AND EXISTS (SELECT FROM referral WHERE referral.id = referral_id AND referral.priority = :priority)"
     # A held referral and a pair are no agency's in particular: its list leaves them out.
-    held = f"{_HELD}{' AND false' if agency else ''}{of_priority} LIMIT :most"
-    alerts = f"{_ALERTS}{of_agency}{through if priority else ''} ORDER BY raised_at LIMIT :most"
-    pairs = f"{_DUPLICATES}{' AND false' if agency else ''}{through if priority else ''} LIMIT :most"
+    nobody, through = " AND false" if narrowed.agency else "", through if narrowed.priority else ""
+    held = f"{_HELD}{nobody}{of_priority} LIMIT :most"
+    alerts = f"{_ALERTS}{of_agency}{through} ORDER BY raised_at LIMIT :most"
+    consents = f"{_CONSENTS}{of_agency}{through} ORDER BY asked_at LIMIT :most"
+    pairs = f"{_DUPLICATES}{nobody}{through} LIMIT :most"
     releases = _RELEASES.format(narrowed=of_agency + of_priority)
+    every = " UNION ALL ".join(f"({one})" for one in (held, releases, alerts, consents, pairs))
     return text(
-        f"WITH {_PLACES}, found AS MATERIALIZED (SELECT * FROM (({held}) UNION ALL ({releases})"
-        f" UNION ALL ({alerts}) UNION ALL ({pairs})) AS all_of ORDER BY least(place, 2), at LIMIT :most) {_DETAILS}"
+        f"WITH {_PLACES}, found AS MATERIALIZED (SELECT * FROM ({every}) AS all_of"
+        f" ORDER BY least(place, 2), at LIMIT :most) {_details('(SELECT count(*) FROM found)')}"
     )
 
 
@@ -190,7 +267,7 @@ async def needs(connection: Connection, scope: Scope, shown: int = SHOWN) -> lis
 
 
 async def _of(connection: Connection, group: Group, scope: Scope, shown: int) -> Needs:
-    statement = _statement(group, agency=scope.agency is not None, priority=scope.priority is not None)
+    statement = _statement(group, _Narrowed(scope.agency is not None, scope.priority))
     parameters: dict[str, Any] = {
         "regions": None if scope.regions is None else list(scope.regions),
         "most": max(COUNTED, shown) + 1,

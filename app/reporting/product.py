@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement
 
 from app import clock
 from app.db import Connection
-from app.referrals import queries
+from app.referrals import consents, queries
 from app.referrals.codes import FactKind, HandlingCode, OnwardDisclosure
+from app.referrals.consents import Consent
 from app.referrals.outcomes import added_up, outcomes
-from app.referrals.states import CLOCK_RUNS, FINAL, DispatchState, Outcome
+from app.referrals.states import CLOCK_RUNS, FINAL, ConsentState, DispatchState, Outcome
 
 _Row = Mapping[str, Any]
 _Document = dict[str, Any]
@@ -40,11 +41,19 @@ async def product(connection: Connection, seen: ColumnElement[bool], referral_id
     if referral is None:
         return None
     responses = await queries.responses(connection, referral_id)
-    return consolidate(referral, responses, clock.now(), await outcomes(connection, referral_id))
+    recorded = await outcomes(connection, referral_id)
+    asked = await consents.listed(connection, Consent.referral_id == referral_id)
+    return consolidate(referral, responses, clock.now(), recorded, asked)
 
 
-def consolidate(referral: _Row, responses: Sequence[_Row], now: datetime, recorded: Sequence[_Row] = ()) -> _Document:
-    """Pure: the product of a referral (as `queries.get` gives it), its responses and outcomes (as theirs give them).
+def consolidate(
+    referral: _Row,
+    responses: Sequence[_Row],
+    now: datetime,
+    recorded: Sequence[_Row] = (),
+    asked: Sequence[_Row] = (),
+) -> _Document:
+    """Pure: the product of a referral, its responses, outcomes and consents, each as its own query gives them.
 
     A body counts once, as its latest round stands; what it said in earlier rounds stays, each with its round.
     """
@@ -61,6 +70,7 @@ def consolidate(referral: _Row, responses: Sequence[_Row], now: datetime, record
         "why": {name: referral.get(name) for name in _WHY},
         "totals": {**_totals(standing, _decline_reasons(standing, answers)), "facts": len(facts)},
         "consent_required_from": sorted({a["agency"] for a in answers if _needs_consent(a)}),
+        "consents_given": [_consent(one) for one in asked if one["state"] == ConsentState.GIVEN],
         "findings": _grouped(facts),
         "answers": [_without_facts(answer) for answer in answers if answer["outcome"] != Outcome.DECLINED],
         "declined": [_declined(answer) for answer in answers if answer["outcome"] == Outcome.DECLINED],
@@ -155,6 +165,12 @@ def _decline_reasons(standing: Iterable[_Row], answers: Iterable[_Row]) -> list[
 
 def _needs_consent(answer: _Row) -> bool:
     return bool(answer["onward_disclosure"] == OnwardDisclosure.CONSENT_REQUIRED)
+
+
+def _consent(asked: _Row) -> _Document:
+    """To whom a body has consented that its answer goes, and under which conditions."""
+    told = ("agency", "round", "recipient", "recipient_outside", "conditions")
+    return {**{name: asked[name] for name in told}, "given_at": asked["settled_at"]}
 
 
 def _without_facts(answer: _Row) -> _Document:

@@ -20,9 +20,12 @@ _STATES = ("held", "queued", "delivered", "acknowledged", "query")
 _CLOCK_RUNS = "state IN ('queued', 'delivered', 'acknowledged')"
 _SUMS = ", ".join(f"CAST(sum({figure}) AS integer) AS {figure}" for figure in FIGURES if figure != "answered")
 _OF_PAIR = "agency = pair.agency AND coalesce(region, '') = pair.region"
+# The region is one, and yet stands in the order: behind the second wall the planner draws nothing from what is said of
+# an expression that is not leakproof, as `coalesce` is not, and would sort what the index has in this order already.
+_IN_ORDER = "ORDER BY coalesce(region, ''),"
 _OLDEST = ", ".join(
     f"(SELECT created_at FROM dispatch WHERE pair.{state} > 0 AND {_OF_PAIR} AND state = '{state}'"
-    " ORDER BY created_at LIMIT 1)"
+    f" {_IN_ORDER} created_at LIMIT 1)"
     for state in _STATES
 )
 
@@ -58,13 +61,13 @@ def _queues(condition: str) -> TextClause:
                SELECT least({_OLDEST}) AS oldest,
                       (SELECT due_at FROM dispatch
                         WHERE pair.overdue > 0 AND {_OF_PAIR} AND overdue_at IS NOT NULL AND {_CLOCK_RUNS}
-                        ORDER BY due_at LIMIT 1) AS oldest_due,
+                        {_IN_ORDER} due_at LIMIT 1) AS oldest_due,
                       (SELECT queued_at FROM dispatch
                         WHERE pair.queued > 0 AND coalesce(seen.unheard_seconds > {SILENT_AFTER_SECONDS}, true)
                           AND {_OF_PAIR} AND state = 'queued'
                           AND created_at < now() - interval '{SILENT_AFTER_SECONDS} seconds'
                           AND queued_at < now() - interval '{SILENT_AFTER_SECONDS} seconds'
-                        ORDER BY created_at LIMIT 1) AS unseen_since) AS found
+                        {_IN_ORDER} created_at LIMIT 1) AS unseen_since) AS found
          GROUP BY agency
     )
     SELECT party.code AS agency, party.name,

@@ -159,6 +159,7 @@ class _Written:
         if product["consent_required_from"]:
             bodies = ", ".join(map(self.party, product["consent_required_from"]))
             told.append(f"Goes to no other party or product without the consent of: {bodies}.")
+        told += map(self._consented, product["consents_given"])
         if any(fact["onward_disclosure"] is None for group in product["findings"] for fact in group["facts"]):
             told.append("Where onward disclosure is not stated, ask the body before passing anything on.")
         return told
@@ -293,6 +294,11 @@ class _Written:
 
     def _body(self, of: _Row) -> str:
         return self.party(of["agency"]) + (f", round {of['round']}" if of["round"] > 1 else "")
+
+    def _consented(self, given: _Row) -> str:
+        to = self.party(given["recipient"]) if given["recipient"] else given["recipient_outside"]
+        under = f" Conditions: {given['conditions']}" if given["conditions"] else ""
+        return f"{self._body(given)} has consented that its answer goes to {to}.{under}"
 
     def _caution(self, of: _Row) -> str:
         if of["onward_disclosure"] != OnwardDisclosure.CONSENT_REQUIRED:

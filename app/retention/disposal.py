@@ -66,8 +66,15 @@ _ERASE: tuple[TextClause, ...] = tuple(
         """UPDATE dispatch SET sealed_reason = NULL, ended_because = NULL, last_failure = NULL
             WHERE referral_id = :these
               AND (sealed_reason IS NOT NULL OR ended_because IS NOT NULL OR last_failure IS NOT NULL)""",
+        "UPDATE alert SET sealed_reason = NULL WHERE referral_id = :these AND sealed_reason IS NOT NULL",
         "DELETE FROM fan_out_try WHERE referral_id = :these",
         "UPDATE referral_outcome SET sealed_summary = NULL WHERE referral_id = :these",
+        # Nobody can decide any more what is still asked.
+        """UPDATE consent
+              SET content = '', sealed_decision = CASE WHEN state IN ('given', 'refused') THEN CAST('' AS bytea) END,
+                  state = CASE WHEN state = 'asked' THEN 'withdrawn' ELSE state END,
+                  settled_at = coalesce(settled_at, now())
+            WHERE referral_id = :these""",
         # That two referrals are about one subject says something of the subject; of the other it goes too.
         "DELETE FROM duplicate WHERE earlier = :these OR later = :these",
         """DELETE FROM audit_salt USING audit_event

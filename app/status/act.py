@@ -13,7 +13,7 @@ from app.access.routes import CurrentPrincipal
 from app.db import Connection
 from app.errors import NOT_FOUND, STATE_CONFLICT, Problem
 from app.parties.codes import Priority
-from app.referrals import queries, rounds
+from app.referrals import consents, noted, queries, rounds
 from app.referrals.idempotency import Asked, first_time
 from app.referrals.lifecycle import Restart
 from app.referrals.models import Dispatch
@@ -42,17 +42,30 @@ class Act:
         self._key = idempotency_key
 
     async def referral(self, referral_id: UUID) -> Referral:
-        """The referral to act on. Raises `Problem`: 404 where the caller does not oversee it, 410 once disposed of."""
+        """The referral to act on, its dispatches with the `alerts` that stand.
+
+        Raises `Problem`: 404 where the caller does not oversee it, 410 once disposed of.
+        """
         seen = queries.visible(self.principal, Action.COORDINATE)
         found = await queries.whole(self.connection, seen, referral_id)
         if found is None:
             raise Problem(NOT_FOUND)
-        return found
+        standing = await noted.standing(self.connection, referral_id)
+        dispatches = [{**one, "alerts": standing.get(one["id"], [])} for one in found["dispatches"]]
+        return {**found, "dispatches": dispatches}
 
     async def of_dispatch(self, dispatch_id: UUID) -> UUID:
         """The referral of a dispatch. Raises `Problem` (404)."""
         query = select(Dispatch.referral_id).where(Dispatch.id == dispatch_id)
         found: UUID | None = await self.connection.scalar(query)
+        if found is None:
+            raise Problem(NOT_FOUND)
+        return found
+
+    async def consent(self, consent_id: UUID) -> dict[str, Any]:
+        """A consent asked for about a referral that the caller oversees. Raises `Problem` (404)."""
+        seen = queries.visible(self.principal, Action.COORDINATE)
+        found = await consents.find(self.connection, seen, consent_id)
         if found is None:
             raise Problem(NOT_FOUND)
         return found

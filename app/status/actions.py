@@ -8,10 +8,11 @@ from app.access.policy import Action
 from app.access.routes import AccessRoute, permit
 from app.errors import DISPOSED, INVALID_BODY, NOT_FOUND, STATE_CONFLICT, UNKNOWN_ADDRESSEE
 from app.referrals import queries
+from app.referrals.consent_documents import ConsentView
 from app.referrals.documents import Document, Moment, Paragraph, PartyCodes
 from app.referrals.shown import ReferralView
 from app.status import deeds
-from app.status.act import Act, Acting, Deed
+from app.status.act import Act, Acting, Deed, Referral
 from app.web.docs import refusals
 from app.web.idempotency import REPLAYED
 from app.web.json import json_response
@@ -125,8 +126,28 @@ async def cancel(id: UUID, body: Reason, act: Acting) -> Response:
     return await _on_dispatch(act, id, "cancel", body, lambda _: deeds.cancel(act, id, body.reason))
 
 
+@router.post("/dispatches/{id}/noted", response_model=ReferralView, summary="Say that nothing needs doing")
+@permit(Action.COORDINATE)
+async def note(id: UUID, body: Reason, act: Acting) -> Response:
+    """Settle the alerts that stand: a late or conflicting answer, an expiry, a failed delivery was read."""
+    return await _on_dispatch(act, id, "noted", body, lambda referral: deeds.note(act, referral, id, body.reason))
+
+
 @router.post("/dispatches/{id}/release", response_model=ReferralView, summary="Release one held dispatch")
 @permit(Action.COORDINATE)
 async def release_dispatch(id: UUID, act: Acting, body: Nothing | None = None) -> Response:
     """Let it into its agency's inbox, with the full time from now."""
     return await _on_dispatch(act, id, "release", body, lambda referral: deeds.release_dispatch(act, referral, id))
+
+
+@router.post("/consents/{id}/chase", response_model=ConsentView, summary="Chase a body for its consent")
+@permit(Action.COORDINATE)
+async def chase_consent(id: UUID, act: Acting, body: Nothing | None = None) -> Response:
+    """Remind it: in the list that it reads, and in the timeline."""
+    found = await act.consent(id)
+
+    async def done(_: Referral) -> bool:
+        return await deeds.chase_consent(act, id)
+
+    first = await act.do(found["referral_id"], f"chase consent {id}", {}, done)
+    return json_response(await act.consent(id), headers={} if first else REPLAYED)

@@ -1,6 +1,7 @@
 """`/cover`: who stands in for a co-ordinator who is away, and for how long."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,11 +22,22 @@ from app.parties.directory import Directory
 from app.reporting.queues import region_of
 from app.web import pages
 from app.web.database import Transaction
+from app.web.days import GivenDay
 from app.web.words import LONDON
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Choices = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A cover as the form gives it."""
+
+    region: str
+    by_region: str
+    starts: GivenDay
+    ends: GivenDay
 
 
 def in_words(cover: Mapping[str, Any]) -> str:
@@ -41,8 +53,8 @@ async def cover_page(request: Request, principal: CurrentPrincipal, connection: 
     """What stands, and the form for another."""
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "covers.read")])
     today = await _today(connection)
-    given = {"region": "", "by_region": "", "from": today.isoformat(), "to": (today + timedelta(days=6)).isoformat()}
-    return await _page(request, principal, connection, given, {})
+    asked = Asked("", "", GivenDay.of(today), GivenDay.of(today + timedelta(days=6)))
+    return await _page(request, principal, connection, asked, {})
 
 
 @router.post("/cover", response_class=Response)
@@ -53,18 +65,16 @@ async def grant(
     connection: Transaction,
     by_region: Annotated[str, Form(max_length=32)] = "",
     region: Annotated[str, Form(max_length=32)] = "",
-    starts: Annotated[str, Form(alias="from", max_length=20)] = "",
-    ends: Annotated[str, Form(alias="to", max_length=20)] = "",
 ) -> Response:
     """Have a region covered: one's own, or (national) any."""
     own, today = region_of(principal, Action.COORDINATE), await _today(connection)
-    covered = own or region
-    given = {"region": covered, "by_region": by_region, "from": starts, "to": ends}
-    errors = _errors(given, await _regions(request, connection), today)
-    if errors:
-        return await _page(request, principal, connection, given, errors)
-    asked = Grant(covered, by_region, date.fromisoformat(starts), date.fromisoformat(ends))
-    await grant_cover(connection, principal.actor, asked)
+    fields = await request.form()
+    asked = Asked(own or region, by_region, GivenDay.read(fields, "from"), GivenDay.read(fields, "to"))
+    errors = _errors(asked, await _regions(request, connection), today)
+    if errors or asked.starts.date is None or asked.ends.date is None:
+        return await _page(request, principal, connection, asked, errors)
+    granted = Grant(asked.region, asked.by_region, asked.starts.date, asked.ends.date)
+    await grant_cover(connection, principal.actor, granted)
     await _look(request, connection, principal)
     return RedirectResponse("/?done=cover", 303)
 
@@ -91,7 +101,7 @@ async def end(id: UUID, request: Request, principal: CurrentPrincipal, connectio
 
 
 async def _page(
-    request: Request, principal: Principal, connection: Connection, given: Mapping[str, str], errors: Mapping[str, str]
+    request: Request, principal: Principal, connection: Connection, asked: Asked, errors: Mapping[str, str]
 ) -> Response:
     names = await _regions(request, connection)
     own = region_of(principal, Action.COORDINATE)
@@ -104,31 +114,26 @@ async def _page(
         own=own,
         others=others,
         covers=covers,
-        given=given,
+        given={"region": asked.region, "by_region": asked.by_region},
+        starts=asked.starts,
+        ends=asked.ends,
         errors=errors,
     )
 
 
-def _errors(given: Mapping[str, str], regions: Mapping[str, str], today: date) -> dict[str, str]:
-    """What is wrong with a cover asked for, by the field's name."""
+def _errors(asked: Asked, regions: Mapping[str, str], today: date) -> dict[str, str]:
+    """What is wrong with a cover asked for, by the id of the field."""
     found = {}
-    if given["region"] not in regions:
+    if asked.region not in regions:
         found["region"] = "Choose the region that is covered."
-    if given["by_region"] not in regions or given["by_region"] == given["region"]:
+    if asked.by_region not in regions or asked.by_region == asked.region:
         found["by_region"] = "Choose the region whose co-ordinators stand in."
-    starts, ends = _day(given["from"]), _day(given["to"])
+    starts, ends = asked.starts.date, asked.ends.date
     if starts is None or starts < today:
-        found["from"] = "Give a day that is not past, as 2027-03-27."
+        found["from-day"] = "Give a first day that is not past."
     if ends is None or (starts and not starts <= ends < starts + timedelta(days=MOST_DAYS)):
-        found["to"] = f"Give a day as 2027-03-27, at most {MOST_DAYS} days in all."
+        found["to-day"] = f"Give a last day, at most {MOST_DAYS} days in all."
     return found
-
-
-def _day(given: str) -> date | None:
-    try:
-        return date.fromisoformat(given)
-    except ValueError:
-        return None
 
 
 def _is_own(principal: Principal, cover: Mapping[str, Any]) -> bool:

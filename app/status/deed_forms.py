@@ -211,6 +211,16 @@ DISPATCH_DEEDS = (
         asks_why=True,
         warning=True,
     ),
+    Deed(
+        "noted",
+        "Nothing to do",
+        "Does nothing need doing about {agency}?",
+        "It leaves the list of what needs a decision. What came from {agency} stays as it is, with your reason.",
+        "It is noted that nothing needs doing.",
+        lambda _, dispatch: bool(dispatch["alerts"]),
+        lambda act, referral, id, given: deeds.note(act, referral, id, given.reason),
+        asks_why=True,
+    ),
 )
 
 

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import func
 
+from app.access.policy import Action
 from app.errors import INVALID_BODY, STATE_CONFLICT, UNKNOWN_ADDRESSEE, Problem
 from app.parties.codes import Priority
 from app.parties.directory import Directory
-from app.referrals import lifecycle, rounds
+from app.referrals import consents, lifecycle, noted, queries, rounds
 from app.referrals.schedule import expiry
 from app.referrals.states import ReferralState
 from app.status.act import Act, Referral
@@ -69,12 +70,31 @@ async def cancel(act: Act, dispatch_id: UUID, reason: str) -> bool:
     return await lifecycle.cancel_dispatch(act.connection, act.principal.actor, dispatch_id, reason)
 
 
+async def note(act: Act, referral: Referral, dispatch_id: UUID, reason: str) -> bool:
+    """Settle what a dispatch's alerts say: it was read, and nothing needs doing."""
+    return await noted.note(act.connection, act.principal.actor, referral["id"], dispatch_id, reason)
+
+
 async def release_dispatch(act: Act, referral: Referral, dispatch_id: UUID) -> bool:
     """Let one held dispatch into its agency's inbox. Raises `Problem` (409) while the whole referral is held."""
     if referral["state"] == ReferralState.HELD:
         raise Problem(STATE_CONFLICT, "The whole referral is held; release that.")
     restart = await act.restart(referral, agency_of(referral, dispatch_id))
     return await lifecycle.release_dispatch(act.connection, act.principal.actor, referral["id"], dispatch_id, restart)
+
+
+async def chase_consent(act: Act, consent_id: UUID) -> bool:
+    """Remind an agency of a consent that is asked of it. Raises `Problem` (409) where it is settled."""
+    seen = queries.visible(act.principal, Action.COORDINATE)
+    await consents.chase(act.connection, act.principal.actor, seen, consent_id)
+    return True
+
+
+async def withdraw_consent(act: Act, consent_id: UUID) -> bool:
+    """Ask for it no longer. Raises `Problem` (409) where it is decided."""
+    seen = queries.visible(act.principal, Action.COORDINATE)
+    await consents.withdraw(act.connection, act.principal.actor, seen, consent_id, oversees=True)
+    return True
 
 
 def agency_of(referral: Referral, dispatch_id: UUID) -> str:

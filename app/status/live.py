@@ -4,20 +4,20 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import orjson
 from fastapi.sse import format_sse_event
 
 from app.access.covers import Covers
 from app.access.policy import Role
-from app.access.principal import behalf_of
 from app.access.sessions import in_force
-from app.db import AS_GATEWAY, Behalf, Database, act, is_away
+from app.db import AS_GATEWAY, Database, act, is_away
 from app.logs import logger
 from app.referrals.gauge import BacklogGauge
-from app.reporting.board import Board, View, board
 from app.status.concerns import Running
-from app.status.parts import Painter, database_away
+from app.status.parts import database_away
+from app.status.sights import Paint, Parts, Sight
 from app.web.health import Readiness
 
 LOOK_SECONDS = 1.0
@@ -27,15 +27,13 @@ _LONGEST_LOOK_SECONDS = 5.0
 
 log = logger()
 
-Parts = Mapping[str, str]
-
 
 class _Follower:
     """One open page: what it may see, and what the last look found for it."""
 
-    def __init__(self, session: bytes, view: View) -> None:
+    def __init__(self, session: bytes, sight: Sight) -> None:
         self.session = session
-        self.view = view
+        self.sight = sight
         self.over = False
         self._found: Parts = {}
         self._sent: dict[str, str] = {}
@@ -80,7 +78,7 @@ class Live:
         self._stopping = stopping
         self._covers = covers or Covers(database)
         self._followers: set[_Follower] = set()
-        self._painters: dict[View, Painter] = {}
+        self._painters: dict[Sight, Paint] = {}
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -88,13 +86,13 @@ class Live:
         """How many pages are followed."""
         return len(self._followers)
 
-    async def stream(self, session: bytes, view: View) -> AsyncIterator[bytes]:
+    async def stream(self, session: bytes, sight: Sight) -> AsyncIterator[bytes]:
         """Server-sent events: JSON arrays of HTML elements, first all parts, then those that changed.
 
         Ends when the session is no longer in force or the gateway stops. Every `HEARTBEAT_SECONDS` without news an
         empty array tells the page that it is still live: a script is not shown the comments of a stream.
         """
-        follower = _Follower(session, view)
+        follower = _Follower(session, sight)
         self._join(follower)
         try:
             yield format_sse_event(retry=_RETRY_MILLISECONDS)
@@ -141,7 +139,7 @@ class Live:
         report = asyncio.create_task(self._readiness.report())
         try:
             async with asyncio.timeout(_LONGEST_LOOK_SECONDS):
-                valid, boards = await self._read(followers)
+                valid, read = await self._read(followers)
         except Exception as error:
             if not is_away(error):
                 raise
@@ -150,39 +148,30 @@ class Live:
                 follower.offer(told)
             return
         running = Running((await report).works("broker"), self._backlog.refused_priorities())
-        found = await self._paint(boards, running)
+        found = await self._paint(read, running)
         for follower in followers:
-            if follower.session in valid and follower.view in found:
-                follower.offer(found[follower.view])
+            if follower.session in valid and follower.sight in found:
+                follower.offer(found[follower.sight])
             else:
                 follower.end()
 
-    async def _paint(self, boards: Mapping[View, Board], running: Running) -> dict[View, Parts]:
-        self._painters = {view: self._painters.get(view) or Painter(view) for view in boards}
+    async def _paint(self, read: Mapping[Sight, Any], running: Running) -> dict[Sight, Parts]:
+        self._painters = {sight: self._painters.get(sight) or sight.painter() for sight in read}
         # In a thread: when much has changed at once, painting takes longer than other requests should wait.
-        return {
-            view: await asyncio.to_thread(self._painters[view].paint, read, running) for view, read in boards.items()
-        }
+        return {sight: await asyncio.to_thread(paint, read[sight], running) for sight, paint in self._painters.items()}
 
-    async def _read(self, followers: Sequence[_Follower]) -> tuple[set[bytes], dict[View, Board]]:
-        """The sessions still in force, and one board for each view however many pages show it."""
-        views = {follower.view for follower in followers if self._may_still(follower.view)}
+    async def _read(self, followers: Sequence[_Follower]) -> tuple[set[bytes], dict[Sight, Any]]:
+        """The sessions still in force, and one reading for each sight however many pages show it."""
+        sights = {follower.sight for follower in followers if self._may_still(follower.sight)}
         async with self._database.transaction(AS_GATEWAY) as connection:
             valid = await in_force(connection, {follower.session for follower in followers})
-            boards = {}
-            for view in views:
-                await act(connection, _behalf(view))
-                boards[view] = await board(connection, view)
-            return valid, boards
+            read = {}
+            for sight in sights:
+                await act(connection, sight.behalf)
+                read[sight] = await sight.read(connection)
+            return valid, read
 
-    def _may_still(self, view: View) -> bool:
-        """Whether all that a view acts for is covered still: no stream outlasts the cover it was opened under."""
-        party, *covered = _behalf(view).parties or ("",)
+    def _may_still(self, sight: Sight) -> bool:
+        """Whether all that a sight acts for is covered still: no stream outlasts the cover it was opened under."""
+        party, *covered = sight.behalf.parties or ("",)
         return set(covered) <= set(self._covers.of(party, Role.COORDINATOR))
-
-
-def _behalf(view: View) -> Behalf:
-    """On whose behalf a view is looked at: whoever opened it, its region, or the national co-ordinators."""
-    if view.behalf is not None:
-        return view.behalf
-    return behalf_of(Role.NATIONAL, ()) if view.region is None else behalf_of(Role.COORDINATOR, [view.region])

@@ -16,6 +16,7 @@ _KINDS: Mapping[str, str] = {
     "held": "Held until you decide",
     "release": "Held back until released",
     "duplicate": "Possible duplicate of another party’s",
+    "consent": "Originator consent asked",
     AlertKind.UNDELIVERABLE: "Could not be delivered",
     AlertKind.URGENT_UNACKNOWLEDGED: "Urgent, not acknowledged: telephone",
     AlertKind.CONFLICTING_ANSWER: "Answered twice, differently",
@@ -38,6 +39,11 @@ _ASKS: Mapping[Group, str] = {
 def number(found: Needs) -> str:
     """How many, as it is shown: `12`, or `1,000+` where there are more than were counted."""
     return f"{COUNTED:,}+" if found.number > COUNTED else f"{found.number:,}"
+
+
+def about(kind: str) -> str:
+    """What an alert of this kind is about."""
+    return _KINDS[kind]
 
 
 def what(case: Case) -> str:
@@ -76,5 +82,12 @@ def _case(case: Case, own: str, now: datetime, *, due: bool) -> dict[str, Any]:
         "at": case.at,
         "when": away(case.at, now) if due else ago(case.at, now),
         "chase": case.matter if due else None,
-        "decide": f"/duplicates/{case.matter}" if case.kind == "duplicate" else f"/referrals/{case.referral_id}",
+        "decide": _decide(case),
     }
+
+
+def _decide(case: Case) -> str:
+    """Where it is dealt with."""
+    if case.kind == "duplicate":
+        return f"/duplicates/{case.matter}"
+    return f"/referrals/{case.referral_id}#consents" if case.kind == "consent" else f"/referrals/{case.referral_id}"

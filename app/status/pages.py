@@ -24,6 +24,7 @@ from app.status.cover_pages import in_words
 from app.status.home_filters import Filters, HomeFilters
 from app.status.live import Live
 from app.status.parts import Painter, fill, position_of
+from app.status.sights import Home
 from app.web import cursor as cursors
 from app.web import pages
 from app.web.database import Transaction
@@ -109,7 +110,7 @@ async def live_page(
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "status_page.followed")])
     live: Live = request.app.state.live
     # Nginx would otherwise keep what is small until there is more of it.
-    return EventSourceResponse(live.stream(request.state.session, view), headers={"X-Accel-Buffering": "no"})
+    return EventSourceResponse(live.stream(request.state.session, Home(view)), headers={"X-Accel-Buffering": "no"})
 
 
 def _view(principal: Principal, filters: Filters, cursor: str | None) -> View:

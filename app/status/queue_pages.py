@@ -1,22 +1,24 @@
 """`/queues`: which body is stuck and since when, and how each does; `/queues/{agency}`: one of them, with its cases."""
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.sse import EventSourceResponse
 from sqlalchemy import func
 
 from app.access.navigation import Link, add_links
-from app.access.pages import PageRoute
+from app.access.pages import PageRoute, unattended
 from app.access.policy import Action
+from app.access.principal import Principal
 from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
-from app.db import Connection
+from app.db import Behalf, Connection
 from app.errors import NOT_FOUND, Problem
-from app.referrals.heartbeat import silent_seconds
+from app.parties.directory import Directory, DirectoryCache
+from app.referrals.heartbeat import Beating, silent_seconds
 from app.reporting.figures import Answers
 from app.reporting.needs import SHOWN, Group, needs
 from app.reporting.queues import observed
@@ -25,9 +27,12 @@ from app.reporting.reports import figures, hourly
 from app.reporting.spark import Spark, spark
 from app.reporting.stuck import Stuck, Why, order, stuck
 from app.reporting.trouble import trouble
+from app.status.concerns import Running
 from app.status.home_filters import Filters, HomeFilters
+from app.status.live import Live
 from app.status.needs_words import told
 from app.status.parts import system_words
+from app.status.sights import Paint, Parts
 from app.web import pages
 from app.web.database import Transaction
 from app.web.health import Readiness
@@ -47,36 +52,97 @@ _WHY: Mapping[Why, str] = {
 SHOW = {"": "All", "stuck": "What is stuck", "late": "What is stuck or late"}
 
 
+Show = Annotated[str, Query(max_length=10)]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What the page shows: the time, a line a body, what is stuck first, and for how long each part is silent."""
+
+    at: datetime
+    lines: list[dict[str, Any]]
+    silent: Mapping[Beating, float | None]
+
+    @property
+    def standing(self) -> list[dict[str, Any]]:
+        """The bodies where nothing moves."""
+        return [line for line in self.lines if line["stuck"] and line["stuck"]["stands_still"]]
+
+    def shown(self, show: str) -> list[dict[str, Any]]:
+        """The lines that a filter leaves."""
+        late = [line for line in self.lines if line["stuck"]]
+        return {"": self.lines, "stuck": self.standing, "late": late}[show]
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The page of a region's queues (None: of all), narrowed to what `show` says."""
+
+    region: str | None
+    show: str
+    chase: str
+    behalf: Behalf
+    directory: DirectoryCache
+
+    async def read(self, connection: Connection) -> Lines:
+        """The lines as they are now."""
+        now, lines = await _lines(connection, self.region, await self.directory.get(connection))
+        return Lines(now, lines, await silent_seconds(connection))
+
+    def painter(self) -> Paint:
+        """What makes its parts."""
+        return self.paint
+
+    def paint(self, read: Lines, running: Running) -> Parts:
+        """`system`, `stuck`, `queues` with an empty place for each body's row, and the rows, by their ids."""
+        shown = read.shown(self.show)
+        rows = {f"queue-{line['agency']}": pages.text("queues_row.html", line=line, chase=self.chase) for line in shown}
+        return {
+            "system": pages.text("system.html", system=system_words(read.silent, running.broker_ok)),
+            "stuck": pages.text("queues_stuck.html", standing=read.standing),
+            "queues": pages.text("queues_rows.html", ids=list(rows), filled=None),
+            **rows,
+        }
+
+
 @router.get("/queues", response_class=Response)
 @permit(Action.READ_QUEUES)
 async def queues_page(
-    request: Request,
-    principal: CurrentPrincipal,
-    connection: Transaction,
-    filters: HomeFilters,
-    show: Annotated[str, Query(max_length=10)] = "",
+    request: Request, principal: CurrentPrincipal, connection: Transaction, filters: HomeFilters, show: Show = ""
 ) -> Response:
     """Every body, what is stuck first."""
-    if show not in SHOW:
-        raise Problem(NOT_FOUND)
-    now, lines = await _lines(connection, filters)
+    sight = _sight(request, principal, filters, show)
+    read = await sight.read(connection)
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "queues.read")])
-    standing = [line for line in lines if line["stuck"] and line["stuck"]["stands_still"]]
-    late = [line for line in lines if line["stuck"] and not line["stuck"]["stands_still"]]
-    shown = {"": lines, "stuck": standing, "late": standing + late}[show]
+    readiness: Readiness = request.app.state.readiness
+    parts = sight.paint(read, Running((await readiness.report()).works("broker")))
+    ids = [f"queue-{line['agency']}" for line in read.shown(show)]
     return pages.render(
         "queues.html",
         request=request,
-        lines=shown,
-        standing=standing,
-        at=now,
+        parts=parts,
+        rows=pages.text("queues_rows.html", ids=ids, filled=parts),
+        at=read.at,
         filters=filters,
+        stream=filters.address("/queues/live", show=show),
+        here=filters.address("/queues", show=show),
         show=show,
         shows=list(SHOW.items()),
         region=filters.board_region,
-        chase="" if filters.region in ("", principal.party) else f"?region={filters.region}",
-        system=await _system(request, connection),
     )
+
+
+@router.get("/queues/live", response_class=Response)
+@permit(Action.READ_QUEUES)
+@unattended
+async def live_queues(
+    request: Request, principal: CurrentPrincipal, connection: Transaction, filters: HomeFilters, show: Show = ""
+) -> Response:
+    """The parts of the page as they change, until the session ends. Logged once, as the first page's stream is."""
+    sight = _sight(request, principal, filters, show)
+    await record(connection, principal.actor, [Event(Operation.CONSULTATION, "queues.followed")])
+    live: Live = request.app.state.live
+    return EventSourceResponse(live.stream(request.state.session, sight), headers={"X-Accel-Buffering": "no"})
 
 
 @router.get("/queues/{code}", response_class=Response)
@@ -85,7 +151,7 @@ async def queue_page(
     code: str, request: Request, principal: CurrentPrincipal, connection: Transaction, filters: HomeFilters
 ) -> Response:
     """One body: its figures, and its cases that need somebody."""
-    now, lines = await _lines(connection, filters)
+    now, lines = await _lines(connection, filters.board_region, await request.app.state.directory.get(connection))
     line = next((line for line in lines if line["agency"] == code), None)
     if line is None:
         raise Problem(NOT_FOUND)
@@ -109,20 +175,37 @@ async def queue_page(
             for group in groups
         ],
         narrowed=False,
-        region="" if filters.region in ("", principal.party) else f"?region={filters.region}",
+        region=_chase(principal, filters),
     )
 
 
-async def _lines(connection: Connection, filters: Filters) -> tuple[datetime, list[dict[str, Any]]]:
+def _sight(request: Request, principal: Principal, filters: Filters, show: str) -> Queues:
+    """The page that the filters ask for. Raises `Problem` (404) for one that there is not."""
+    if show not in SHOW:
+        raise Problem(NOT_FOUND)
+    chase = _chase(principal, filters)
+    return Queues(filters.board_region, show, chase, principal.behalf, request.app.state.directory)
+
+
+def _chase(principal: Principal, filters: Filters) -> str:
+    """What follows the address that chases a body, where another region's dispatches are meant."""
+    return "" if filters.region in ("", principal.party) else f"?region={filters.region}"
+
+
+async def _lines(
+    connection: Connection, region: str | None, directory: Directory
+) -> tuple[datetime, list[dict[str, Any]]]:
     """The time, and a line a body, in the order of `reporting.stuck`."""
     now: datetime = await connection.scalar(func.now())
-    region = filters.board_region
+    today = now.astimezone(LONDON).date()
     failing, left = await trouble(connection, region), await notices_left(connection)
     given, hours = await figures(connection, region), await hourly(connection, region)
     found = [(queue, stuck(queue, failing, now)) for queue in await observed(connection, region)]
     ranked = sorted(found, key=lambda one: _rank(one[1], one[0]["agency"]))
     lines = [_line(queue, why, left.get(queue["agency"]), now) for queue, why in ranked]
     for line in lines:
+        away = directory[line["agency"]].policy.away_until(today)
+        line["away"] = away and f"{away:%-d %B %Y}"
         line |= _answers(given.get(line["agency"]), hours.get(line["agency"]))
     return now, lines
 
@@ -145,6 +228,8 @@ def _line(queue: Mapping[str, Any], found: Stuck | None, left: tuple[int, int] |
         },
         "age": queue["oldest"] and age(queue["oldest"], now),
         "seen": queue["last_seen_at"] and ago(queue["last_seen_at"], now),
+        # To the minute: a body that polls is seen every few seconds, and its row need not change as often.
+        "seen_at": queue["last_seen_at"] and queue["last_seen_at"].replace(second=0, microsecond=0),
         "quota": "No limit" if left is None else f"{left[0]:,} of {left[1]:,} left today",
     }
 
@@ -159,10 +244,3 @@ def _answers(given: Answers | None, hours: list[int] | None) -> dict[str, Any]:
         "spark": drawn,
         "spark_words": f"{counted(drawn.total, 'answer')} in 24 hours, at most {drawn.most} in one",
     }
-
-
-async def _system(request: Request, connection: Connection) -> list[tuple[bool, str]]:
-    """How workers, scheduler, log and broker do, in words."""
-    readiness: Readiness = request.app.state.readiness
-    report, silent = await asyncio.gather(readiness.report(), silent_seconds(connection))
-    return system_words(silent, report.works("broker"))

@@ -17,9 +17,13 @@ from app.access.purposes import StatedPurpose
 from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.errors import NOT_FOUND, Problem
-from app.referrals import queries
-from app.referrals.states import CLOCK_RUNS
+from app.referrals import consents, noted, queries
+from app.referrals.codes import OnwardDisclosure
+from app.referrals.consents import Consent
+from app.referrals.states import CLOCK_RUNS, Outcome
+from app.status import consent_pages
 from app.status.deed_forms import DISPATCH_DEEDS, REFERRAL_DEEDS, offered, offered_on
+from app.status.needs_words import about
 from app.status.parts import tally
 from app.status.referral_words import asked, graded, happened, subject
 from app.web import pages
@@ -33,6 +37,7 @@ PURPOSES = [(purpose.value, plain(purpose.value).capitalize()) for purpose in St
 _DONE = {
     **{f"referrals-{deed.word}": deed.done for deed in REFERRAL_DEEDS},
     **{f"dispatches-{deed.word}": deed.done for deed in DISPATCH_DEEDS},
+    **consent_pages.DONE,
 }
 
 Referral = dict[str, Any]
@@ -58,11 +63,16 @@ async def referral_page(
     if referral is None:
         raise Problem(NOT_FOUND)
     answers = [] if "disposed_at" in referral else await queries.responses(connection, id, flagged=True)
+    asked_for = [] if "disposed_at" in referral else await consents.listed(connection, Consent.referral_id == id)
     timeline = await queries.events(connection, id)
-    await record(connection, replace(principal, purpose=purpose).actor, _looked(principal, id, answers))
+    await record(connection, replace(principal, purpose=purpose).actor, _looked(principal, id, answers, asked_for))
     now: datetime = await connection.scalar(func.now())
     if "disposed_at" in referral:
         return pages.render("tombstone.html", request=request, referral=referral, timeline=_told(timeline, now))
+    standing, agencies = (
+        await noted.standing(connection, id),
+        {one["id"]: one["agency"] for one in referral["dispatches"]},
+    )
     return pages.render(
         "referral_page.html",
         request=request,
@@ -72,8 +82,15 @@ async def referral_page(
         asked=asked(referral),
         deeds=offered(referral),
         tally=tally([{**one, "overdue": _is_overdue(one, now)} for one in referral["dispatches"]]),
-        dispatches=[_dispatch(referral, one, now) for one in referral["dispatches"]],
+        dispatches=[
+            _dispatch(referral, {**one, "alerts": standing.get(one["id"], [])}, now) for one in referral["dispatches"]
+        ],
+        noted=[
+            {"agency": agencies[one.dispatch_id], "what": about(one.kind), "reason": one.reason, "at": one.at}
+            for one in await noted.noted(connection, id)
+        ],
         answers=[_answer(referral, one, now) for one in answers],
+        consents=asked_for,
         timeline=_told(timeline, now),
         submitted=ago(referral["created_at"], now),
     )
@@ -85,12 +102,17 @@ def _must_say_why(request: Request, principal: Principal) -> bool:
     return principal.role in gate.roles_asked
 
 
-def _looked(principal: Principal, id: UUID, answers: list[dict[str, Any]]) -> list[Event]:
-    """A look at the referral, and the disclosure of its answers if there are any."""
+def _looked(
+    principal: Principal, id: UUID, answers: list[dict[str, Any]], asked_for: list[dict[str, Any]]
+) -> list[Event]:
+    """A look at the referral and at the consents asked for, and the disclosure of its answers if there are any."""
     looked = [Event(Operation.CONSULTATION, "referral.read", id)]
     if answers:
         told = {"ids": [str(answer["id"]) for answer in answers]}
         looked.append(Event(Operation.DISCLOSURE, queries.RESPONSES_READ, id, None, [principal.party], told))
+    if asked_for:
+        told = {"ids": [str(one["id"]) for one in asked_for]}
+        looked.append(Event(Operation.CONSULTATION, "consents.read", id, detail=told))
     return looked
 
 
@@ -105,6 +127,7 @@ def _dispatch(referral: Referral, dispatch: Mapping[str, Any], now: datetime) ->
         "overdue": _is_overdue(dispatch, now),
         "when": away(dispatch["due_at"], now) if runs else "",
         "why": dispatch["reason"][:1].upper() + dispatch["reason"][1:],
+        "alerts": [about(kind) for kind in dispatch["alerts"]],
         "deeds": offered_on(referral, dispatch),
     }
 
@@ -116,6 +139,9 @@ def _answer(referral: Referral, answer: Mapping[str, Any], now: datetime) -> dic
         "round": rounds.get(answer["dispatch_id"], 1),
         "outcome": answer["outcome"],
         "flag": answer["flag"],
+        "may_go_with_consent": answer["flag"] is None
+        and answer["outcome"] in (Outcome.HIT, Outcome.NO_HIT)
+        and answer.get("onward_disclosure") != OnwardDisclosure.PERMITTED,
         "at": answer["recorded_at"],
         "when": ago(answer["recorded_at"], now),
         "told": [

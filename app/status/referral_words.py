@@ -33,11 +33,17 @@ _HAPPENED: Mapping[str, str] = {
     "dispatch.undeliverable": "Could not be delivered",
     "dispatch.redelivered": "Asked again",
     "dispatch.cancelled": "Taken back",
+    "dispatch.noted": "Read, and nothing needs doing",
     "dispatch.cancellation_seen": "Has seen that it was taken back",
     "response.recorded": "Answered",
     "response.conflict": "Answered again, differently",
     "response.no_longer_open": "Answered after the end",
     "message.sent": "Message to the agency",
+    "consent.asked": "Asked for its consent",
+    "consent.chased": "Reminded of the consent asked for",
+    "consent.given": "Consent given",
+    "consent.refused": "Consent refused",
+    "consent.withdrawn": "Consent no longer asked for",
     "retention.reviewed": "Retention reviewed",
 }
 

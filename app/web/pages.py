@@ -6,6 +6,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping, MutableMapping
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,16 @@ _environment = _Environment(
     loader=_loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 _environment.globals |= {"asset": asset, "told": fields.told, "choice": fields.choice}
+
+
+@lru_cache(maxsize=8192)
+def _stamp(at: datetime) -> Markup:
+    """The attributes of a `<time>`. A page shows the same moments many times over, and again at the next look."""
+    return Markup('datetime="{}" title="{}"').format(words.machine(at), words.moment(at))
+
+
 _environment.filters |= {
+    "stamp": _stamp,
     "moment": words.moment,
     "machine": words.machine,
     "clock": words.clock,

@@ -1,9 +1,9 @@
-"""Takes the README's picture of the first page: `.venv/bin/python docs/images/take.py [FILE] [--width 1280] …`.
+"""Takes the README's pictures of the pages: `.venv/bin/python docs/images/take.py [FOLDER] [--width 1280] …`.
 
 It runs the whole system with the simulated bodies on a data directory of its own, has South Wales submit Operation Lava
-and some referrals of its own to bodies that nobody answers for, and photographs what the co-ordinator of Tarian sees.
-What makes an exception takes hours or days: for three bodies the picture puts the times in the database back. Needs
-Chromium; pngquant, where it is installed, makes the file smaller.
+and some referrals of its own to bodies that nobody answers for, and photographs what the co-ordinator of Tarian, South
+Wales and the Environment Agency see. What makes an exception takes hours or days: for three bodies the pictures put the
+times in the database back. Needs Chromium, and pngquant to make the files small. Everybody in them is made up.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from workers.simulation.scenario import lava_referrals
 SEED = 20151112
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--force-device-scale-factor=1"]
 
+_REPORT = "/reports/agencies"
+
 _PUT_BACK = text("""
     UPDATE dispatch
        SET created_at = created_at - given.age, queued_at = queued_at - given.age,
@@ -39,39 +41,48 @@ _PUT_BACK = text("""
 
 
 def main() -> None:
-    """Take the picture."""
+    """Take the pictures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("file", nargs="?", type=Path, default=Path(__file__).with_name("page.png"))
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent)
     parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--height", type=int, default=900)
-    parser.add_argument("--window", action="store_true", help="only what the window shows")
-    parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--height", type=int, default=1080)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_system(Path(folder), simulate=True, speed=12_000) as url:
         data = Path(folder)
-        submit(url, issue(data, "SWP"), issue(data, "GWP"))
-        key = issue(data, "TARIAN")
+        force = issue(data, "SWP")
+        submit(url, force, issue(data, "GWP"))
+        key, agency = issue(data, "TARIAN"), issue(data, "EA")
         wait_for_answers(url, key)
         asyncio.run(put_back(data))
+        answered = most_answered(url, force)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-            page = browser.new_page(
-                viewport={"width": options.width, "height": options.height},
-                color_scheme="dark" if options.dark else "light",
-            )
-            photograph(page, url, key, options.file, full=not options.window)
+            for seat, pictures in (
+                (key, {"page": "/", "queues": "/queues", "referral": f"/referrals/{answered}", "report": _REPORT}),
+                (force, {"my-referral": f"/my-referrals/{answered}"}),
+                (agency, {"my-inbox": "/my-inbox"}),
+            ):
+                page = browser.new_page(base_url=url, viewport={"width": options.width, "height": options.height})
+                sign_in(page, seat)
+                for name, address in pictures.items():
+                    photograph(page, address, options.folder / f"{name}.png")
+                page.close()
             browser.close()
-    shrink(options.file)
 
 
 def submit(url: str, south_wales: str, gwent: str) -> None:
     """Operation Lava, and before it referrals to bodies that the simulation does not answer for."""
     lava = lava_referrals(SEED)
+    spare = iter(lava[6:])  # others than those that Lava begins with: a subject twice would be a possible duplicate
     sides: list[tuple[str, dict[str, Any]]] = [
         (gwent, {"addressees": ["EA", "NRW", "HSE"], "priority": "routine", "crime_types": ["waste_crime"]}),
         (gwent, {"addressees": ["CC", "HMRC"], "priority": "priority", "crime_types": ["fraud"]}),
         (south_wales, {"addressees": ["IPO", "NTS"], "priority": "urgent", "crime_types": ["counterfeiting"]}),
         (south_wales, {"addressees": ["SMARTWATER", "DVLA"], "priority": "routine"}),
+    ]
+    sides += [
+        (south_wales, next(spare) | {"addressees": ["EA", "NRW"], "priority": priority, "crime_types": ["waste_crime"]})
+        for priority in ("routine", "priority", "routine", "urgent", "routine")
     ]
     with httpx.Client(base_url=f"{url}/v1") as client:
         for key, changes in sides:
@@ -105,15 +116,28 @@ async def put_back(data: Path) -> None:
         await database.close()
 
 
-def photograph(page: Page, url: str, key: str, file: Path, *, full: bool) -> None:
-    """Sign in as a person does, wait until the page is live, and save what it shows."""
-    page.goto(url)
+def most_answered(url: str, key: str) -> str:
+    """The id of the force's referral that has most answers."""
+    made = httpx.get(f"{url}/v1/referrals", headers={"Authorization": f"Bearer {key}"}).json()["items"]
+    counts = {one["id"]: sum(each["state"] == "answered" for each in one["dispatches"]) for one in made}
+    return max(counts, key=lambda id: counts[id])
+
+
+def sign_in(page: Page, key: str) -> None:
+    """Sign in as somebody does who has a key."""
+    page.goto("/sign-in/key")
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("status").get_by_text("Live").wait_for()
-    page.locator("summary").last.click()  # the referral with what is overdue
-    page.evaluate("scrollTo(0, 0)")
-    page.screenshot(path=file, full_page=full)
+    page.get_by_role("button", name="Sign out").wait_for()
+
+
+def photograph(page: Page, address: str, file: Path) -> None:
+    """Save what the window shows of a page, once it is live where it is a live one."""
+    page.goto(address)
+    if page.locator("#live").count():
+        page.get_by_role("status").get_by_text("Live").wait_for()
+    page.screenshot(path=file)
+    shrink(file)
 
 
 def shrink(file: Path) -> None:

@@ -89,7 +89,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A referral and its originator, its dispatch, one held, a key, a cover, a duplicate, a batch, a draft."""
+    """A referral, its originator, its dispatch, one held, a key, a cover, a duplicate, a batch, a draft, a consent."""
 
     referral: str
     reference: str
@@ -101,12 +101,13 @@ class Target:
     batch: str
     draft: str
     originator: str = ""
+    consent: str = ""
 
 
 def nothing() -> Target:
     """The ids of what does not exist."""
-    made, item, held, cover, pair, batch, draft = (str(uuid4()) for _ in range(7))
-    return Target(made, "GAIN-0000-000000", item, held, "0" * 12, cover, pair, batch, draft)
+    made, item, held, cover, pair, batch, draft, consent = (str(uuid4()) for _ in range(8))
+    return Target(made, "GAIN-0000-000000", item, held, "0" * 12, cover, pair, batch, draft, consent=consent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,15 @@ def _reason(_: Target) -> Document:
     return {"reason": "Not to go on."}
 
 
+def _consent(_: Target) -> Document:
+    return {"recipient_outside": "An office", "reason": "It decides on his licence."}
+
+
+def _asking(caller: Caller) -> dict[str, str]:
+    """The form that asks the body which has answered what this caller asks for."""
+    return {"agency": NORTH_ADDRESSED if caller.asks_north else ADDRESSED, "outside": "An office", "reason": "Why."}
+
+
 def _deed(id: str, prepared: str = "", **form: str) -> tuple[Ask, Ask]:
     """The page before a deed, and the deed."""
     asked = Ask(id, page=True, prepared=prepared)
@@ -164,7 +174,11 @@ _DEEDS: Mapping[str, tuple[Ask, Ask]] = {
     "/dispatches/{id}/chase": _deed("dispatch"),
     "/dispatches/{id}/extend": _deed("dispatch", **{"until-day": "1", "until-month": "7", "until-year": "2190"}),
     "/dispatches/{id}/redeliver": _deed("dispatch", "dispatch cancelled"),
+    "/dispatches/{id}/noted": _deed("dispatch", "alert", reason="Known."),
     "/dispatches/{id}/release": _deed("held"),
+    "/consents/{id}/chase": _deed("consent", "consent"),
+    "/consents/{id}/withdraw": _deed("consent", "consent"),
+    "/my-referrals/consents/{id}/withdraw": _deed("consent", "consent"),
     "/referrals/{id}/addressees": _deed("referral", agencies="DWP"),
     "/referrals/{id}/hold": _deed("referral", reason="Wait."),
     "/referrals/{id}/reject": _deed("referral", reason="Not to go on."),
@@ -177,7 +191,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/"): Ask(page=True, shows="reference"),
     ("GET", "/live"): Ask(page=True, shows="reference"),
     ("GET", "/cover"): Ask(page=True),
-    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from": "never"}, status=422),
+    ("POST", "/cover"): Ask(page=True, form=lambda _: {"from-day": "never"}, status=422),
     ("GET", "/cover/{id}/end"): Ask("cover", page=True),
     ("POST", "/cover/{id}/end"): Ask("cover", page=True, form=lambda _: {}, status=303),
     ("GET", "/duplicates/{id}"): Ask("duplicate", page=True, prepared="duplicate"),
@@ -188,10 +202,34 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
         form=lambda _: {"decision": "same", "reason": "Known to both."},
         status=303,
     ),
+    **{
+        (method, f"{place}/{{id}}/consent"): Ask(
+            "referral",
+            page=True,
+            prepared="answered",
+            form=_asking if method == "POST" else None,
+            status=303 if method == "POST" else 0,
+        )
+        for place in ("/referrals", "/my-referrals")
+        for method in ("GET", "POST")
+    },
+    ("GET", "/my-inbox/consents/{id}"): Ask("consent", page=True, prepared="consent"),
+    ("POST", "/my-inbox/consents/{id}"): Ask(
+        "consent", page=True, prepared="consent", form=lambda _: {"decision": "given"}, status=303
+    ),
+    ("POST", "/v1/referrals/{id}/dispatches/{dispatch_id}/consents"): Ask(
+        "referral", body=_consent, prepared="answered"
+    ),
+    ("GET", "/v1/referrals/{id}/consents"): Ask("referral"),
+    ("GET", "/v1/inbox/consents"): Ask(query="limit=200", shows="consent"),
+    ("POST", "/v1/consents/{id}/decision"): Ask("consent", body=lambda _: {"decision": "given"}, prepared="consent"),
+    ("POST", "/v1/consents/{id}/withdrawal"): Ask("consent", prepared="consent"),
+    ("POST", "/v1/consents/{id}/chase"): Ask("consent", prepared="consent"),
     ("GET", "/handover"): Ask(page=True),
     ("POST", "/handover"): Ask(page=True, form=lambda _: {"words": "Chase them."}, status=303),
     ("GET", "/needs.csv"): Ask(page=True),
     ("GET", "/queues"): Ask(page=True),
+    ("GET", "/queues/live"): Ask(page=True),
     ("GET", "/queues/{code}"): Ask(page=True),
     ("GET", "/queues/{agency}/chase"): Ask(page=True),
     ("POST", "/queues/{agency}/chase"): Ask(page=True, form=lambda _: {}, status=303),
@@ -297,6 +335,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/dispatches/{id}/cancel"): Ask("dispatch", body=_reason),
     ("POST", "/v1/dispatches/{id}/chase"): Ask("dispatch"),
     ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2190-01-01T00:00:00Z"}),
+    ("POST", "/v1/dispatches/{id}/noted"): Ask("dispatch", body=_reason, prepared="alert"),
     ("POST", "/v1/dispatches/{id}/redeliver"): Ask("dispatch", prepared="dispatch cancelled"),
     ("POST", "/v1/dispatches/{id}/release"): Ask("held"),
     ("GET", "/v1/duplicates"): Ask(query="limit=200", shows="duplicate"),
@@ -362,6 +401,14 @@ _PAIR = """
 """
 
 
+_ALERT = """
+    INSERT INTO alert (kind, dispatch_id, referral_id, agency, region)
+    SELECT 'late_answer', id, referral_id, agency, region FROM dispatch WHERE id = :id RETURNING id
+"""
+
+_OF_REFERRALS = ("referral", "dispatch", "response", "message", "referral_outcome", "consent")
+
+
 class Scene:
     """The callers of every role and position, and as many targets as are asked for, on one gateway."""
 
@@ -385,9 +432,9 @@ class Scene:
         for is_north, party, addressed in ((False, OWNER, ADDRESSED), (True, NORTH, NORTH_ADDRESSED)):
             made = await self._made(party)
             pair = await self._pair(str(made[0]["id"]), str(made[1]["id"]))
-            self._all[is_north] = [
-                replace(await self._target(row, addressed), duplicate=pair, originator=party) for row in made
-            ]
+            found = [replace(await self._target(row, addressed), duplicate=pair, originator=party) for row in made]
+            consent = await self._asked(found[0])
+            self._all[is_north] = [replace(one, consent=consent) for one in found]
             self._spare[is_north] = list(self._all[is_north])
 
     async def close(self) -> None:
@@ -403,8 +450,14 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/hold", reason="Wait.")
         elif ask.prepared == "legal hold":
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
+        elif ask.prepared == "answered":
+            await self._answered(found)
+        elif ask.prepared == "consent":
+            found = replace(found, consent=await self._asked(found))
         elif ask.prepared == "duplicate":
             found = replace(found, duplicate=await self._pair(self._all[north][0].referral, found.referral))
+        elif ask.prepared == "alert":
+            await rows(self._database, _ALERT, id=UUID(found.dispatch))
         elif ask.prepared in ("dispatch cancelled", "completed"):
             await self._done(f"/v1/dispatches/{found.dispatch}/cancel", reason="Not to go on.")
             if ask.prepared == "completed":
@@ -419,7 +472,7 @@ class Scene:
         """Everything that a refused request must not have changed: all but when a key was used last."""
         whole = [
             await rows(self._database, f"SELECT * FROM {table} ORDER BY id")  # noqa: S608
-            for table in ("referral", "dispatch", "response", "message", "referral_outcome", "duplicate", "draft")
+            for table in (*_OF_REFERRALS, "duplicate", "draft")
         ]
         return [*whole, await rows(self._database, "SELECT id, expires_at, revoked_at FROM api_key ORDER BY id")]
 
@@ -475,6 +528,23 @@ class Scene:
     async def _draft(self, party: str) -> UUID:
         async with self._database.transaction(behalf_of(Role.ORIGINATOR, [party])) as connection:
             return await drafts.begin(connection, Actor(party, "tests"))
+
+    def _playing(self, role: Role, party: str) -> httpx.AsyncClient:
+        return next(one for one in self.callers if one.role is role and one.party == party).client
+
+    async def _answered(self, target: Target) -> None:
+        """Its body has answered it."""
+        agency = self._playing(Role.AGENCY, NORTH_ADDRESSED if target.originator == NORTH else ADDRESSED)
+        answer = await agency.post(f"/v1/inbox/{target.dispatch}/response", json={"outcome": "no_hit"})
+        assert answer.status_code == 201, answer.text
+
+    async def _asked(self, target: Target) -> str:
+        """Its originator has asked the body that answered it for its consent."""
+        await self._answered(target)
+        path = f"/v1/referrals/{target.referral}/dispatches/{target.dispatch}/consents"
+        answer = await self._playing(Role.ORIGINATOR, target.originator).post(path, json=_consent(target))
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
 
     async def _pair(self, earlier: str, later: str) -> str:
         """A possible duplicate of two referrals of one region, as fan-out finds them between regions."""

@@ -149,6 +149,9 @@ def _configuration(material: Material, role: Role, examples: int) -> dict[str, A
         if "{id}" in path:
             dictionaries[f"ids{number}"] = {"values": material.ids(path)}
             one["parameters"]["path.id"] = {"dictionary": f"ids{number}", "probability": 0.8}
+        if "{dispatch_id}" in path:
+            dictionaries["answerable"] = {"values": material.items}
+            one["parameters"]["path.dispatch_id"] = {"dictionary": "answerable", "probability": 0.8}
         if path.endswith("/messages"):
             dictionaries["dispatches"] = {"values": material.dispatches}
             one["parameters"]["body.dispatch_id"] = {"dictionary": "dispatches", "probability": 0.8}

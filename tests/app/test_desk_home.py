@@ -197,9 +197,47 @@ async def test_a_handover_note_is_left_for_the_region_sealed_and_logged_without_
     assert "Handover note: none" in (await browser.get("/")).text
 
 
+async def test_an_answer_that_was_read_leaves_the_list_by_a_note_with_its_reason(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    """A conflicting answer needs no new round: the co-ordinator says why, which stands on the page and in the log."""
+    force, [made] = await dispatched(cast, workers, "HMRC")
+    agency = await cast.play("HMRC")
+    [item] = await inbox(agency)
+    for said in (HIT, NO_HIT):
+        await agency.post(f"/v1/inbox/{item['id']}/response", json=said)
+    browser, other = await signed_in(cast, "TARIAN"), await signed_in(cast, "TITAN")
+    assert "Answered twice, differently" in section(await browser.get("/"), "decision")
+    page = (await browser.get(f"/referrals/{made['id']}")).text
+    assert "Answered twice, differently" in page
+    assert f"/dispatches/{item['id']}/noted" in page
+    address = f"/dispatches/{item['id']}/noted"
+    assert (await other.get(address)).status_code == 404
+    assert (await sent(browser, address, reason=" ")).status_code == 422
+    answer = await sent(browser, address, reason="They rang: the hit stands.")
+    assert answer.headers["location"] == f"/referrals/{made['id']}?done=dispatches-noted"
+    page = (await browser.get(answer.headers["location"])).text
+    assert "It is noted that nothing needs doing." in page
+    assert "They rang: the hit stands." in page
+    assert "Read, and nothing needs doing" in page  # in the timeline
+    assert address not in page
+    assert counts(await browser.get("/"))["decision"] == "0"
+    assert (await browser.get(address)).status_code == 409
+    again = await (await cast.play("TARIAN")).post(f"/v1{address}", json={"reason": "Again."})
+    assert again.status_code == 409
+    [event] = await rows(database, "SELECT party, detail FROM audit_event WHERE action = 'dispatch.noted'")
+    assert (event["party"], event["detail"]) == ("TARIAN", {"alerts": ["conflicting_answer"]})
+    [kept] = await rows(database, "SELECT sealed_reason FROM alert WHERE sealed_reason IS NOT NULL")
+    assert b"They rang" not in kept["sealed_reason"]
+    assert "They rang" not in (await force.get(f"/v1/referrals/{made['id']}/events")).text
+
+
 def _days(count: int) -> dict[str, str]:
     today = clock.now().astimezone(LONDON).date()
-    return {"from": today.isoformat(), "to": (today + timedelta(days=count)).isoformat()}
+    days = {"from": today, "to": today + timedelta(days=count)}
+    return {
+        f"{name}-{part}": str(getattr(day, part)) for name, day in days.items() for part in ("day", "month", "year")
+    }
 
 
 async def test_an_absent_colleague_is_covered_by_another_region_until_it_ends(
@@ -245,10 +283,14 @@ async def test_cover_is_granted_for_days_that_make_sense_by_those_who_may(cast: 
         {"by_region": "TITAN", **_days(40)},
         {"by_region": "TARIAN", **_days(1)},
         {"by_region": "SWP", **_days(1)},
-        {"by_region": "TITAN", "from": "2020-01-01", "to": "2020-01-02"},
-        {"by_region": "TITAN", "from": "soon", "to": ""},
+        {"by_region": "TITAN", **_days(1), "from-year": "2020"},
+        {"by_region": "TITAN", **_days(1), "from-day": "soon"},
+        {"by_region": "TITAN", **_days(1), "to-month": "13"},
     ):
         assert (await sent(own, "/cover", **fields)).status_code == 422, fields
+    page = (await sent(own, "/cover", by_region="TITAN", **_days(1) | {"to-month": "13"})).text
+    assert 'id="to-day-error"' in page or 'id="to-error"' in page  # beside its field, and what was typed still there
+    assert 'value="13"' in page
     # A form that names another's region grants one's own all the same.
     await other.post("/cover", data={"region": "TARIAN", "by_region": "TARIAN", **_days(1)})
     [made] = await rows(database, "SELECT region, by_region FROM cover")

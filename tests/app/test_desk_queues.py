@@ -1,20 +1,52 @@
 """The queues page: one look shows which body is stuck and since when."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from uuid import uuid4
 
+import orjson
 import pytest
 
+from app import clock
 from app.access.policy import Role
+from app.access.principal import behalf_of
+from app.access.sessions import session_id
 from app.db import Database
+from app.parties.directory import DirectoryCache
 from app.referrals.heartbeat import Beating, beat
-from tests.acts import change, inbox, rows
+from app.status.live import Live
+from app.status.queue_pages import Queues
+from app.web.health import Readiness
+from app.web.words import LONDON
+from tests.acts import change, eventually, inbox, rows
 from tests.app.test_desk_home import late
+from tests.app.test_live import KEYS, QUIET, session
 from tests.app.test_pages import submitted
 from tests.browser import signed_in
 from tests.conftest import HIT, Cast, Workers
 
 pytestmark = pytest.mark.timeout(120)
+
+
+@asynccontextmanager
+async def _followed(database: Database) -> AsyncIterator[Live]:
+    async def fine() -> None:
+        return None
+
+    live = Live(database, Readiness({"database": fine}, {"broker": fine}), QUIET, asyncio.Event())
+    yield live
+    await live.close()
+
+
+async def _news(stream: AsyncIterator[bytes]) -> str:
+    async with asyncio.timeout(30):
+        async for sent in stream:
+            if sent.startswith(b"data: ") and (parts := orjson.loads(sent.removeprefix(b"data: "))):
+                return "\n".join(parts)
+    raise AssertionError("the stream has ended")
 
 
 def line(page: str, agency: str) -> str:
@@ -110,3 +142,49 @@ async def test_answers_of_the_last_hours_stand_beside_the_queue(cast: Cast, work
     assert 'aria-label="1 answer in 24 hours, at most 1 in one"' in page
     assert "100%" in line(page, "EA")
     assert "1 answer in 24 hours" not in (await (await signed_in(cast, "TITAN")).get("/queues")).text
+
+
+async def test_a_body_that_is_away_says_so_until_when(cast: Cast) -> None:
+    agency = await cast.play("EA")
+    today = clock.now().astimezone(LONDON).date()
+    absence = {"first_day": today.isoformat(), "last_day": (today + timedelta(days=3)).isoformat()}
+    assert (
+        await agency.put("/v1/policy", json={"working_days": [1, 2, 3, 4, 5], "out_of_office": absence})
+    ).status_code == 200
+    words = f"Away until {today + timedelta(days=3):%-d %B %Y}"
+    browser = await signed_in(cast, "TARIAN")
+    assert words in line((await browser.get("/queues")).text, "EA")
+    assert words in (await browser.get("/queues/EA")).text
+    assert "Away" not in line((await browser.get("/queues")).text, "HMRC")
+    back = {"first_day": (today + timedelta(days=2)).isoformat(), "last_day": (today + timedelta(days=3)).isoformat()}
+    assert (
+        await agency.put("/v1/policy", json={"working_days": [1, 2, 3, 4, 5], "out_of_office": back})
+    ).status_code == 200
+
+    async def is_back() -> bool:
+        return "Away" not in (await browser.get("/queues/EA")).text
+
+    await eventually(is_back, seconds=30)
+
+
+async def test_an_open_page_is_sent_the_rows_that_changed_and_their_new_order(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    await submitted(cast, "SWP", addressees=["EA", "HMRC"])
+    await workers.run()
+    async with AsyncExitStack() as stack:
+        live = await stack.enter_async_context(_followed(database))
+        sight = Queues("TARIAN", "", "", behalf_of(Role.COORDINATOR, ["TARIAN"]), DirectoryCache())
+        stream = live.stream(session_id(KEYS, await session(database)), sight)
+        stack.push_async_callback(stream.aclose)  # type: ignore[attr-defined]  # it is an async generator
+        first = await _news(stream)
+        assert {'id="stuck"', 'id="system"', 'id="queues"', 'id="queue-EA"', 'id="queue-HMRC"'} <= set(
+            re.findall(r'id="[a-zA-Z-]+"', first)
+        )
+        await late(database, "HMRC")
+        changed = await _news(stream)
+        while "Answers are overdue" not in changed:
+            changed = await _news(stream)
+        assert 'id="queue-EA" tabindex' not in changed
+        places = re.findall(r'<tr id="queue-([A-Z0-9-]+)" data-place>', changed)
+        assert places[0] == "HMRC"

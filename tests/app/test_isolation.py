@@ -40,7 +40,7 @@ from workers.tasks.seal import Sealing
 
 Operation = tuple[str, str]
 OPEN = {("GET", path) for path in OPEN_PATHS | {"/static"}} | {("HEAD", "/openapi.json")}
-_SOUTH, _NORTH = 460, 120  # targets: a shared one for each route, and one for each caller that may change it
+_SOUTH, _NORTH = 540, 160  # targets: a shared one for each route, and one for each caller that may change it
 
 
 def _app(configuration: Settings | None = None) -> FastAPI:
@@ -164,6 +164,7 @@ class Matrix:
     async def _asked(self, operation: Operation, ask: Ask, caller: Caller, target: Target) -> httpx.Response:
         method, path = operation
         path = path.replace("{agency}", ADDRESSED).replace("{code}", ADDRESSED)
+        path = path.replace("{dispatch_id}", target.dispatch)
         path = path.replace("{sequence}", "0").replace("{slug}", "contact")
         path = path.replace("{id}", getattr(target, ask.id) if ask.id else "") + (f"?{ask.query}" if ask.query else "")
         client = caller.browser if ask.page else caller.client

@@ -20,6 +20,7 @@ from app.referrals.heartbeat import Beating, beat
 from app.reporting.board import View
 from app.settings import Settings
 from app.status.live import Live
+from app.status.sights import Home
 from app.web.health import Readiness
 from tests.conftest import SECRET
 
@@ -50,7 +51,7 @@ class Page:
     """An open page."""
 
     def __init__(self, live: Live, cookie: str) -> None:
-        self._events = live.stream(session_id(KEYS, cookie), TARIAN)
+        self._events = live.stream(session_id(KEYS, cookie), Home(TARIAN))
 
     async def news(self) -> str:
         """The next message that has any; fails after three seconds or at the end of the stream."""

@@ -16,7 +16,7 @@ from app.runtime.users import refuse_demonstration
 from app.settings import Settings
 from tests.acts import rows
 from tests.app.people import Someone, set_up, sign_in
-from tests.browser import ORIGIN
+from tests.browser import ORIGIN, submit
 from tests.conftest import RING, SECRET, Cast
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +96,29 @@ def test_what_cannot_be_is_told_in_one_line(gain: Gain, words: tuple[str, ...], 
     assert out == ""
     assert told in said
     assert len(said.splitlines()) == 1
+
+
+async def test_an_operator_makes_somebody_a_manager_who_changes_the_policy_until_that_ends(
+    gain: Gain, cast: Cast, as_owner: Settings
+) -> None:
+    username = "dana@hmrc.example"
+    code = gain("add", "HMRC", username, "--name", "Dana Desk")[0].strip()
+    opened = Database(as_owner)
+    async with opened.transaction(AS_ADMINISTRATOR) as connection:
+        row = await find(connection, username)
+    assert row is not None
+    browser = cast.client(ORIGIN)
+    await set_up(browser, Invited(row.id, username, code))
+    assert (await browser.get("/my-policy/change")).status_code == 403
+    gain("manager", username)
+    policy = {"accepts": "all", "working_days": "1", "notices_per_day": "7"}
+    assert (await submit(browser, "/my-policy/change", policy)).headers["location"].startswith("/my-policy")
+    gain("manager", username, "--end")
+    assert (await browser.get("/my-policy/change")).status_code == 403
+    log = await rows(opened, "SELECT action FROM audit_event WHERE action LIKE 'account.manager_%' ORDER BY id")
+    assert [row["action"] for row in log] == ["account.manager_made", "account.manager_ended"]
+    assert "no such user" in gain("manager", "nobody@hmrc.example", code=1)[1]
+    await opened.close()
 
 
 def test_a_user_name_is_one_persons(gain: Gain) -> None:

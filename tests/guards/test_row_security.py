@@ -107,6 +107,12 @@ SEEN: Mapping[str, Mapping[Role, str]] = {
         Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party)",
         Role.NATIONAL: "true",
     },
+    "consent": {
+        Role.ORIGINATOR: "referral_id IN (SELECT id FROM referral WHERE originator = :party)",
+        Role.AGENCY: "agency = :party",
+        Role.COORDINATOR: "referral_id IN (SELECT id FROM referral WHERE region = :party)",
+        Role.NATIONAL: "true",
+    },
     "duplicate": {
         Role.COORDINATOR: "earlier IN (SELECT id FROM referral WHERE region = :party)"
         " OR later IN (SELECT id FROM referral WHERE region = :party)",
@@ -285,6 +291,9 @@ async def busy(cast: Cast, workers: Workers, database: Database) -> None:
     outcome = {"acted_on": "2026-11-20", "arrests": 2, "summary": "Two.", "useful": [item["id"]]}
     swp = await cast.play("SWP")
     assert (await swp.post(f"/v1/referrals/{owner['id']}/outcome", json=outcome)).status_code == 200
+    asked = {"recipient": "GMP", "reason": "They search there."}
+    path = f"/v1/referrals/{owner['id']}/dispatches/{item['id']}/consents"
+    assert (await swp.post(path, json=asked)).status_code == 201
     async with database.transaction() as connection:
         await connection.execute(
             text("INSERT INTO fan_out_try (referral_id, tries) SELECT id, 1 FROM referral ORDER BY id LIMIT 1")

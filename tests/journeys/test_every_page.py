@@ -11,7 +11,7 @@ from app.access.pages import PageRoute
 from app.access.policy import Role
 from app.db import Database
 from app.settings import Settings
-from tests.acts import Document, inbox, rows, submitted
+from tests.acts import NO_HIT, Document, inbox, rows, submitted
 from tests.app.people import PASSWORD, Someone, invited
 from tests.app.test_every_route import whole_app
 from tests.app.test_log_pages import sealed, sequence_of
@@ -188,6 +188,7 @@ async def _scene(cast: Cast, workers: Workers, database: Database, configuration
     await workers.run()
     [item] = await inbox(agency)
     assert (await agency.post(f"/v1/inbox/{item['id']}/response", json=HIT)).status_code == 201
+    assert (await agency.post(f"/v1/inbox/{item['id']}/response", json=NO_HIT)).status_code == 409  # to be noted
     held = await submitted(force, addressees=["HMRC"])
     assert (await tarian.post(f"/v1/referrals/{held['id']}/hold", json={"reason": "Wait."})).status_code == 200
     asked = await submitted(force, addressees=["HMRC", "SMARTWATER", "EA"])

@@ -41,6 +41,7 @@ class Case:
     def __init__(self) -> None:
         self.dispatches: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
 
     def asks(self, agency: str, state: str = "queued", round_: int = 1, due: timedelta = timedelta(days=7)) -> UUID:
         id_ = UUID(int=len(self.dispatches) + 1)
@@ -78,7 +79,7 @@ class Case:
             **submitted(),
             "dispatches": self.dispatches,
         }
-        made = consolidate(referral, self.responses, NOW)
+        made = consolidate(referral, self.responses, NOW, asked=self.asked)
         shown = orjson.loads(orjson.dumps(made, default=str))
         ProductView.model_validate(shown, extra="forbid")
         return made
@@ -145,6 +146,18 @@ def test_what_needs_consent_is_marked_on_the_product_and_on_every_fact() -> None
     assert made["consent_required_from"] == ["HMRC"]
     marked = {fact["agency"]: fact["onward_disclosure"] for group in made["findings"] for fact in group["facts"]}
     assert marked == {"DVLA": "permitted", "HMRC": "consent_required"}
+
+
+def test_the_consents_given_stand_beside_what_is_needed_and_no_other_that_was_asked_for() -> None:
+    case = Case()
+    case.hears("HMRC", UNDER_CONSENT)
+    asked = {"agency": "HMRC", "round": 1, "recipient": "GMP", "recipient_outside": None, "settled_at": SENT}
+    for state in ("asked", "given", "refused", "withdrawn"):
+        case.asked.append({**asked, "state": state, "conditions": f"{state}, and no more."})
+    made = case.product()
+    assert made["consent_required_from"] == ["HMRC"]
+    [given] = made["consents_given"]
+    assert (given["recipient"], given["conditions"], given["given_at"]) == ("GMP", "given, and no more.", SENT)
 
 
 def test_a_hit_that_says_all_in_its_summary_is_not_lost() -> None:

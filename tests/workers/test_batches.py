@@ -12,10 +12,11 @@ from typing import Any
 from uuid import UUID
 
 import psutil
+from sqlalchemy.exc import DBAPIError
 
 from app.audit.record import Actor
-from app.db import Database
-from app.referrals.batches.accept import SLICE, accept_slice
+from app.db import Database, is_away
+from app.referrals.batches.accept import ALONE, SLICE, accept_slice, portion
 from app.runtime.roles import WORKER as LOGIN
 from app.settings import Settings
 from tests.acts import Document, change, eventually, rows, submitted
@@ -28,6 +29,13 @@ REFUSE = """
     CREATE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         IF NEW.id = '{id}' THEN RAISE EXCEPTION 'Quillfeather' USING ERRCODE = '{code}'; END IF;
+        RETURN NEW;
+    END $$
+"""
+KILL = """
+    CREATE FUNCTION kill_on_poison() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        IF NEW.id = '{id}' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
         RETURN NEW;
     END $$
 """
@@ -98,9 +106,38 @@ async def test_a_row_that_cannot_be_stored_stops_none_of_the_others(
         await workers.run()
     assert counts(await read(force, batch)) == ("completed", SLICE + 5, SLICE + 4, 0, 1)
     [told] = await errors(force, batch)
-    assert (told["row"], told["type"]) == (17, "/problems/internal")
+    assert (told["row"], told["type"]) == (17, "/problems/row-given-up")
     assert "Quillfeather" not in str(told)
     await sound(database)
+
+
+async def test_a_row_that_kills_whoever_works_on_it_is_given_up_and_the_others_are_accepted(
+    cast: Cast, database: Database
+) -> None:
+    force = await cast.play("SWP")
+    batch = await sent(force, lines(5))
+    [poison] = await rows(database, "SELECT referral_id FROM batch_row WHERE number = 3")
+    await change(database, KILL.format(id=poison["referral_id"]))
+    await change(database, GUARD.format(name="kill_on_poison"))
+    deaths = 0
+    while (await read(force, batch))["state"] == "accepting":
+        await change(database, "UPDATE batch SET touched_at = now() - interval '1 minute'")
+        try:
+            await accept_slice(database, WORKER)
+        except DBAPIError as error:
+            if not is_away(error):
+                raise
+            deaths += 1
+        assert deaths < 40, "it is tried without end"
+    assert counts(await read(force, batch)) == ("completed", 5, 4, 0, 1)
+    [told] = await errors(force, batch)
+    assert (told["row"], told["type"]) == (3, "/problems/row-given-up")
+    assert deaths > ALONE
+    await sound(database)
+
+
+def test_each_try_takes_half_as_many_rows_and_one_alone_a_few_times() -> None:
+    assert [portion(tries) for tries in range(1, 12)] == [100, 50, 25, 12, 6, 3, 1, 1, 1, 0, 0]
 
 
 async def test_what_is_no_rows_fault_is_tried_again_later_and_others_go_on(

@@ -157,8 +157,8 @@ class Scheduler:
             self._work_oneself()
 
     async def _expire_drafts(self) -> None:
-        """Delete the drafts of referrals that nobody went on with."""
-        if self._ticks % _DRAFT_TICKS:
+        """Delete the drafts of referrals that nobody went on with, first of all when it begins to lead."""
+        if (self._ticks - 1) % _DRAFT_TICKS:
             return
         async with self._database.transaction(AS_WORKER) as connection:
             await drafts.expire(connection, SCHEDULER)

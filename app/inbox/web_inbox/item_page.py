@@ -9,14 +9,17 @@ from sqlalchemy import Row
 from app import clock
 from app.access.policy import Action
 from app.access.routes import CurrentPrincipal, permit
+from app.audit.record import record
 from app.errors import NOT_FOUND, Problem
 from app.inbox import items
 from app.inbox.own import OwnInbox
 from app.inbox.web_inbox.choices import WORDS
+from app.inbox.web_inbox.consent_pages import looked
 from app.inbox.web_inbox.given import answers_of
 from app.inbox.web_inbox.route import HOME, InboxPage, Lenient, address_of, found, go, lenient, told
-from app.referrals import answer_drafts, lifecycle
+from app.referrals import answer_drafts, consents, lifecycle
 from app.referrals.assignments import colleagues
+from app.referrals.consents import Consent
 from app.referrals.lifecycle import Acknowledgement
 from app.referrals.states import OPEN, DispatchState
 from app.web import pages
@@ -37,6 +40,9 @@ async def item_page(
         raise Problem(NOT_FOUND)
     row = await found(connection, principal, id)
     draft = await answer_drafts.find(connection, id) if row.state in OPEN else None
+    asked = await consents.listed(connection, Consent.agency == principal.party, Consent.dispatch_id == id)
+    if asked:
+        await record(connection, principal.actor, [looked(principal.party, asked)])
     return pages.render(
         "inbox_item.html",
         request=request,
@@ -49,6 +55,7 @@ async def item_page(
         due=away(row.due_at, clock.now()),
         overdue=row.state in OPEN and row.due_at < clock.now(),
         answers=await answers_of(connection, id),
+        consents=asked,
         draft=draft is not None,
         colleagues=await colleagues(connection, principal.party) if row.state in OPEN else [],
         sent=sent is not None,

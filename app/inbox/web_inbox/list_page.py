@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
@@ -20,19 +20,25 @@ from app.errors import BAD_CURSOR, Problem
 from app.inbox.versions import Versions
 from app.inbox.web_inbox import listing
 from app.inbox.web_inbox.choices import CRIME_TYPES
+from app.inbox.web_inbox.consent_pages import looked
 from app.inbox.web_inbox.listing import ListRow, Selection, Show
 from app.inbox.web_inbox.news import News, Since
 from app.inbox.web_inbox.route import HOME, InboxPage, account_of
+from app.referrals import consents
 from app.referrals.codes import priority_of
-from app.referrals.states import OPEN
+from app.referrals.consents import Consent
+from app.referrals.states import OPEN, ConsentState
 from app.web import cursor as cursors
 from app.web import pages
 from app.web.database import Transaction
-from app.web.words import away
+from app.web.words import ago, away
 
 router = APIRouter(route_class=InboxPage, include_in_schema=False)
 
 add_links(Link("My inbox", HOME, Action.READ_INBOX, order=10))
+
+_CONSENTS = 20
+"""So many of those that wait to be decided stand above the list; the next come up as these are."""
 
 _NOTHING: Mapping[str, str] = {}
 _SHOWN = {Show.OPEN: "Open", Show.ANSWERED: "Answered", Show.CANCELLED: "Cancelled", Show.EXPIRED: "Expired"}
@@ -77,6 +83,7 @@ async def list_of(
         seen = [str(row.id) for row in rows]
         read = Event(Operation.CONSULTATION, "inbox.listed", recipients=[principal.party], detail={"ids": seen})
         await record(connection, principal.actor, [read])
+    asked = await _asked(connection, principal) if show is Show.OPEN else []
     following = cursors.encode(filters, [rows[-1].due_at.isoformat(), rows[-1].number]) if more else None
     here = {"show": None if show is Show.OPEN else show.value, "whose": whose}
     return pages.render(
@@ -85,6 +92,7 @@ async def list_of(
         status=422 if errors else 200,
         errors=errors,
         items=[_item(row) for row in rows],
+        consents=[{**one, "when": ago(one["asked_at"], clock.now())} for one in asked],
         lists=[(name.value, words) for name, words in _SHOWN.items()],
         show=show.value,
         whose=whose or "",
@@ -109,6 +117,15 @@ async def live_page(request: Request, principal: CurrentPrincipal, since: dateti
     news: News = request.app.state.inbox_news
     stream = news.stream(request.state.session, principal, Since(since, version))
     return EventSourceResponse(stream, headers={"X-Accel-Buffering": "no"})
+
+
+async def _asked(connection: Connection, principal: Principal) -> list[dict[str, Any]]:
+    """The consents that the agency has to decide, the longest wait first."""
+    waits = (Consent.agency == principal.party, Consent.state == ConsentState.ASKED.value)
+    found = await consents.listed(connection, *waits, limit=_CONSENTS)
+    if found:
+        await record(connection, principal.actor, [looked(principal.party, found)])
+    return found
 
 
 def _item(row: ListRow) -> dict[str, object]:

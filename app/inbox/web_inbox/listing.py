@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 
 from app.db import Connection
-from app.referrals.states import OPEN, DispatchState
+from app.referrals.states import DispatchState
 
 PAGE = 50
 """Items on one page."""
@@ -48,7 +48,6 @@ _ENDS: Mapping[Show, Sequence[DispatchState]] = {
 
 # Literals, as the conditions of the indexes have them.
 _UNSEEN = "dispatch.state = 'cancelled' AND dispatch.cancellation_seen_at IS NULL AND dispatch.queued_at IS NOT NULL"
-_WAITS = f"(dispatch.state IN ({', '.join(repr(state.value) for state in sorted(OPEN))}) OR ({_UNSEEN}))"
 _MINE = """(CAST(:colleague AS uuid) IS NULL
             OR dispatch.id IN (SELECT dispatch_id FROM assignment WHERE account_id = :colleague))"""
 
@@ -64,11 +63,17 @@ _JOINS = """
       LEFT JOIN account ON account.id = assignment.account_id
 """
 
+# Two look-ups, each by its index: by one condition of both, all that was ever cancelled would be read.
+_OPEN_IDS = " UNION ALL ".join(
+    f"""(SELECT id FROM dispatch
+          WHERE agency = :agency AND queued_at IS NOT NULL AND ({condition}) AND {_MINE}
+            AND (due_at, number) > (coalesce(CAST(:due_at AS timestamptz), '-infinity'), CAST(:number AS bigint))
+          ORDER BY due_at, number LIMIT :limit)"""
+    for condition in (f"state IN ('queued', 'delivered') OR ({_UNSEEN})", "state IN ('acknowledged', 'query', 'held')")
+)
 _OPEN = text(f"""
     {_COLUMNS} FROM dispatch {_JOINS}
-     WHERE dispatch.agency = :agency AND dispatch.queued_at IS NOT NULL AND {_WAITS} AND {_MINE}
-       AND (dispatch.due_at, dispatch.number)
-           > (coalesce(CAST(:due_at AS timestamptz), '-infinity'), CAST(:number AS bigint))
+     WHERE dispatch.id IN ({_OPEN_IDS})
      ORDER BY dispatch.due_at, dispatch.number
      LIMIT :limit
 """)

@@ -2,7 +2,9 @@
 
 A slice is one transaction: the batch's row is locked, its next rows become referrals and are deleted, its counts move
 on. Whoever is killed in the middle has changed nothing, and the next to look goes on from there; so no lease is needed.
-The batches of one party go in the order in which they came, parties take turns.
+Each try is counted before it begins, and one that was heard of again sets the count back: a row that kills whoever
+works on it is found by taking half as many at each try, and given up. The batches of one party go in the order in which
+they came, parties take turns.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from app import clock
 from app.audit.record import Actor, Event, Operation, record
 from app.crypto.vault import vault_of
 from app.db import AS_WORKER, Connection, Database, is_away, settings_of
-from app.errors import CLIENT_REFERENCE_REUSED, DISPOSED, INTERNAL, ProblemType
+from app.errors import CLIENT_REFERENCE_REUSED, DISPOSED, ROW_GIVEN_UP, ProblemType
 from app.logs import logger
 from app.parties.codes import Priority
 from app.parties.policy import Policy
@@ -33,10 +35,17 @@ from app.referrals.views import document
 log = logger()
 
 SLICE = 100
-"""The most rows of one transaction: as many as fan-out takes in one."""
+"""The most rows of one transaction: as many as a worker fans out in two."""
 
 LATER_SECONDS = 10.0
 """When a batch is tried again that could not be accepted for a reason that is not its rows'."""
+
+ALONE = 3
+"""How often a row is tried alone before it is given up."""
+
+GIVEN_UP_SECONDS = 10.0
+"""For how long nothing of a batch was accepted before a row of it is given up: workers that begin at the same moment
+count each its try, and have not died of it."""
 
 _USUAL = Policy()
 _FAULTS_OF_A_ROW = ("22", "23")  # classes of SQLSTATE: data that PostgreSQL does not take, a constraint
@@ -52,13 +61,21 @@ _BACKLOG = text("""
              ORDER BY priority, id LIMIT CAST(:most AS integer)) AS waiting
 """)
 
-_CLAIM = text("""
-    SELECT id, party, region, format, created_by, request_id FROM batch
+_BEGIN = text("""
+    UPDATE batch SET tries = tries + 1 WHERE id = (
+    SELECT id FROM batch
      WHERE state = 'accepting' AND (next_at IS NULL OR next_at <= now())
        AND NOT EXISTS (SELECT FROM batch AS before
                         WHERE before.party = batch.party AND before.state = 'accepting' AND before.id < batch.id)
      ORDER BY touched_at, id LIMIT 1
-       FOR NO KEY UPDATE SKIP LOCKED
+       FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING id, tries,
+              touched_at < clock_timestamp() - make_interval(secs => CAST(:seconds AS double precision)) AS old
+""")
+
+_CLAIM = text("""
+    SELECT id, party, region, format, created_by, request_id FROM batch
+     WHERE id = :id AND state = 'accepting' FOR NO KEY UPDATE SKIP LOCKED
 """)
 
 _LOCK = text("SELECT id FROM batch WHERE id = :id AND state = 'accepting' FOR NO KEY UPDATE")
@@ -83,7 +100,7 @@ _REJECT = text("""
 
 _COUNT = text("""
     UPDATE batch SET accepted = accepted + :accepted, repeated = repeated + :repeated, rejected = rejected + :rejected,
-                     touched_at = clock_timestamp(), next_at = NULL
+                     touched_at = clock_timestamp(), next_at = NULL, tries = 0
      WHERE id = :id
 """)
 
@@ -92,10 +109,12 @@ _COMPLETE = text("""
     RETURNING total, accepted, repeated, rejected
 """)
 
+_HEARD_OF = text("UPDATE batch SET tries = 0 WHERE id = :id AND state = 'accepting'")
+
 _FORGET_KEY = text("DELETE FROM data_key WHERE referral_id = :id")
 
 _LATER = text("""
-    UPDATE batch SET touched_at = clock_timestamp(),
+    UPDATE batch SET touched_at = clock_timestamp(), tries = 0,
                      next_at = clock_timestamp() + make_interval(secs => CAST(:seconds AS double precision))
      WHERE id = :id AND state = 'accepting'
 """)
@@ -120,7 +139,7 @@ async def is_waiting(connection: Connection) -> bool:
 class _Slice:
     """What is being worked on, so that a failure knows whose it is."""
 
-    batch: UUID | None = None
+    batch: UUID
     rows: Sequence[_Found] = ()
 
 
@@ -130,14 +149,45 @@ async def accept_slice(database: Database, actor: Actor, most: int = SLICE) -> i
     0 where no batch can be gone on with, or batches rest because fan-out has enough to do. `actor` is who works; a
     referral is logged as its force's. Raises where the database is away.
     """
-    tried = _Slice()
+    begun = await _begin(database, most)
+    if begun is None:
+        return 0
+    tried = _Slice(begun.id)
+    if begun.most < 1:
+        log.error("a row of a batch is given up: whoever worked on it was never heard of again", batch=str(begun.id))
+        return await _give_up_row(database, tried)
     try:
         async with database.transaction(AS_WORKER) as connection:
-            return await _take(connection, actor, min(most, await _room(connection)), tried)
+            return await _take(connection, actor, begun.most, tried)
     except Exception as error:
-        if tried.batch is None or is_away(error):
+        if is_away(error):
             raise
         return await _after_failure(database, actor, tried, error)
+
+
+class _Begun(NamedTuple):
+    """A batch to go on with, and how many of its rows to take: none where the first of them is to be given up."""
+
+    id: UUID
+    most: int
+
+
+async def _begin(database: Database, most: int) -> _Begun | None:
+    """Count a try, in a transaction of its own: it stands whatever becomes of who makes it."""
+    async with database.transaction(AS_WORKER) as connection:
+        room = min(most, await _room(connection))
+        if room < 1:
+            return None
+        batch = (await connection.execute(_BEGIN, {"seconds": GIVEN_UP_SECONDS})).one_or_none()
+        if batch is None:
+            return None
+        return _Begun(batch.id, min(room, portion(batch.tries) or (0 if batch.old else 1)))
+
+
+def portion(tries: int) -> int:
+    """How many rows the first, second, … try takes: half as many each time, one alone `ALONE` times, then none."""
+    halvings = SLICE.bit_length() - 1  # so many lead to one row
+    return SLICE >> (tries - 1) if tries <= halvings else int(tries - halvings <= ALONE)
 
 
 async def _room(connection: Connection) -> int:
@@ -148,12 +198,9 @@ async def _room(connection: Connection) -> int:
 
 
 async def _take(connection: Connection, actor: Actor, most: int, tried: _Slice) -> int:
-    if most < 1:
-        return 0
-    batch = (await connection.execute(_CLAIM)).one_or_none()
+    batch = (await connection.execute(_CLAIM, {"id": tried.batch})).one_or_none()
     if batch is None:
-        return 0
-    tried.batch = batch.id
+        return 1  # another worker is at it; there may be other batches
     rows = (await connection.execute(_ROWS, {"id": batch.id, "limit": most})).all()
     tried.rows = rows
     if rows:
@@ -250,6 +297,8 @@ async def _after_failure(database: Database, actor: Actor, tried: _Slice, error:
         return 1  # to have put one off is work: another party's may be next
     if len(tried.rows) == 1:
         return await _give_up_row(database, tried)
+    async with database.transaction(AS_WORKER) as connection:
+        await connection.execute(_HEARD_OF, {"id": tried.batch})
     return await accept_slice(database, actor, len(tried.rows) // 2)
 
 
@@ -258,7 +307,7 @@ async def _give_up_row(database: Database, tried: _Slice) -> int:
     async with database.transaction(AS_WORKER) as connection:
         await connection.execute(_LOCK, {"id": tried.batch})
         rows = (await connection.execute(_ROWS, {"id": tried.batch, "limit": 1})).all()
-        if not rows or tried.batch is None or rows[0].referral_id != tried.rows[0].referral_id:
+        if not rows or (tried.rows and rows[0].referral_id != tried.rows[0].referral_id):
             return 0  # somebody else was there meanwhile
-        await _count(connection, tried.batch, rows, [_Refused(rows[0].number, INTERNAL, "")], repeated=0)
+        await _count(connection, tried.batch, rows, [_Refused(rows[0].number, ROW_GIVEN_UP, "")], repeated=0)
     return 1

@@ -37,7 +37,8 @@ class Batch(Base):
 
     `key` is a keyed hash of the `Idempotency-Key`, `sameness` one of the bytes that came; `touched_at` is when rows
     last came. Of `total` rows `rejected` were refused and `accepted` stand for a referral, `repeated` of them for one
-    that was there before. `next_at` puts off what could not be accepted just now.
+    that was there before. `next_at` puts off what could not be accepted just now;
+    `tries` counts how often its next rows were begun on and nothing was heard of it again.
     """
 
     __tablename__ = "batch"
@@ -60,6 +61,7 @@ class Batch(Base):
     received_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     completed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     next_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
 
     __table_args__ = (
         CheckConstraint(_one_of("state", BatchState), name="state"),

@@ -11,7 +11,7 @@ from app.referrals.lifecycle.clock import chase, extend, mark_overdue, set_check
 from app.referrals.lifecycle.close import GivenUp, cancel_dispatch, expire, give_up
 from app.referrals.lifecycle.deliver import deliver
 from app.referrals.lifecycle.hold import Restart, hold, release, release_dispatch
-from app.referrals.lifecycle.leases import LEASE_SECONDS, HandOver, Slot, hand_over, lease
+from app.referrals.lifecycle.leases import LEASE_SECONDS, HandOver, Slot, hand_over, lease, seen_by_agencies
 from app.referrals.lifecycle.open import NewDispatch, Terms, hold_unsent, hold_without_addressee, open_dispatches
 from app.referrals.lifecycle.reply import reply
 
@@ -48,5 +48,6 @@ __all__ = [
     "release",
     "release_dispatch",
     "reply",
+    "seen_by_agencies",
     "set_checks",
 ]

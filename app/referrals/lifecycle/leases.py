@@ -138,7 +138,7 @@ async def hand_over(connection: Connection, actor: Actor, slots: Sequence[Slot],
     due = await _due(connection, slots, limit)
     if not due:
         return []
-    referrals = await _referrals(connection, {row.referral_id for row in due})
+    referrals = await seen_by_agencies(connection, {row.referral_id for row in due})
     if aside := [row.id for row in due if row.referral_id not in referrals]:
         await connection.execute(_SET_ASIDE, {"ids": aside, "seconds": RETRY_UNOPENABLE_SECONDS})
     ids = [row.id for row in due if row.referral_id in referrals]
@@ -170,7 +170,7 @@ async def _due(connection: Connection, slots: Sequence[Slot], limit: int) -> Seq
     return (await connection.execute(_DUE, parameters)).all()
 
 
-async def _referrals(connection: Connection, referral_ids: Collection[UUID]) -> dict[UUID, Mapping[str, Any]]:
+async def seen_by_agencies(connection: Connection, referral_ids: Collection[UUID]) -> dict[UUID, Mapping[str, Any]]:
     """What agencies may see of those of these referrals that open; the others are told of in the log."""
     opener = Opener(connection)
     opened: dict[UUID, Mapping[str, Any]] = {}

@@ -69,7 +69,7 @@
     if (!old) return;
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     merge(old, fresh);
-    if (focused && !focused.isConnected) document.getElementById("referrals-heading").focus();
+    if (focused && !focused.isConnected) (document.getElementById("referrals-heading") ?? document.querySelector("h1")).focus();
     if (fresh.dataset.title !== undefined) document.title = fresh.dataset.title + title;
   };
 
@@ -136,6 +136,6 @@
 
   still.hidden = true;
   pause.hidden = false;
-  document.title = document.getElementById("concerns").dataset.title + title;
+  document.title = (document.getElementById("concerns")?.dataset.title ?? "") + title;
   follow();
 })();
