@@ -1,4 +1,7 @@
-"""A gateway as a process of its own, with its log in a file: what only a real server and a real log can show."""
+"""A gateway as a process of its own, with its log in a file: what only a real server and a real log can show.
+
+And a small application for what all doors share.
+"""
 
 import asyncio
 import json
@@ -6,13 +9,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.access import keys as api_keys
@@ -20,6 +25,7 @@ from app.access.policy import Role
 from app.crypto.keys import Keys
 from app.db import Database
 from app.settings import Settings
+from tests.app.things import make_app
 from tests.conftest import _TEMPLATE, RING, SECRET, _administer, _database
 
 ROOT = Path(__file__).parents[2]
@@ -105,3 +111,19 @@ def serving(postgres: str, valkey: str, folder: Path, **settings: str) -> Iterat
         process.wait(timeout=10)
         listener.close()
     asyncio.run(_administer(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    """A small application with one door of things; no database."""
+    return make_app()
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the small application."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test", headers={"Authorization": "Bearer x"}
+    ) as made:
+        yield made

@@ -14,8 +14,8 @@ import pytest
 from app.db import AS_WORKER
 from app.referrals.batches import sweep
 from tests.acts import rows
+from tests.app.batch_files import CSV, FLAT, NDJSON, PATH, line, lines
 from tests.app.conftest import Served, serving
-from tests.app.test_batches import CSV, FLAT, NDJSON, PATH, line, lines
 from tests.canary import search_texts
 from tests.conftest import Workers
 from workers.tasks.scheduler import SCHEDULER

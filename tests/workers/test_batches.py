@@ -20,7 +20,7 @@ from app.referrals.batches.accept import ALONE, SLICE, accept_slice, portion
 from app.runtime.roles import WORKER as LOGIN
 from app.settings import Settings
 from tests.acts import Document, change, eventually, rows, submitted
-from tests.app.test_batches import counts, errors, line, lines, read, sent, sound
+from tests.app.batch_files import counts, errors, line, lines, read, sent, sound
 from tests.conftest import Cast, Workers, gateway
 
 WORKER = Actor("GAIN", "worker")

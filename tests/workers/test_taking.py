@@ -13,7 +13,7 @@ from app.referrals.taking import Taking
 from tests import invariants
 from tests.acts import actions, change, eventually, rows, submitted
 from tests.conftest import Cast
-from tests.workers.test_pump import GAIN, NO_HIT, Body, Stuck, pump, run
+from tests.workers.bodies import GAIN, NO_HIT, Body, Stuck, pump, run
 from workers import pump as pumps
 
 _STANDING = """
