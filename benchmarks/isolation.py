@@ -79,9 +79,7 @@ async def run(stage: Stage) -> list[Figure]:
                 figure.add(ours[index], baseline[index])
             figures.append(figure)
     chance = [(ours[1] / baseline[1]) for ours, baseline in zip(found[CONTROL], found["well"], strict=True)]
-    stage.note(
-        f"Isolation: with no difference the p95 of a round was {min(chance):.2f} to {max(chance):.2f} times."
-    )
+    stage.note(f"Isolation: with no difference the p95 of a round was {min(chance):.2f} to {max(chance):.2f} times.")
     return figures
 
 
