@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import text
 
 from tests import canary
-from tests.conftest import HIT
 from tests.faults.plant import Plant
 from tests.faults.recording import CANARY, Recorder
 
@@ -21,7 +20,7 @@ async def test_no_byte_of_what_was_sent_lies_open_after_the_faults(plant: Plant,
     receipt = await recorder.submit(["EA"])
     assert receipt is not None
     dispatch = (await recorder.opened(receipt.id))["EA"]["id"]
-    answer = {**HIT, "summary": CANARY, "contact": CANARY}
+    answer = {"outcome": "no_hit", "summary": CANARY, "contact": CANARY}
     assert await recorder.answer("EA", dispatch, receipt.id, answer) is not None
     await recorder.cancel(receipt, fine=(409,))
     await recorder.settle()
