@@ -226,13 +226,18 @@ TABLE: dict[str, tuple[Sequence[str], int | None, str]] = {
 
 
 async def test_tampering_after_sealing_is_found_and_the_first_bad_entry_named(log: Log) -> None:
-    """The whole table on one log: each change is undone after it was found, with the file and without."""
+    """The whole table on one log: each change is undone after it was found, with the file and without.
+
+    `pytest tests/app/test_tampering.py -k named -s` prints it.
+    """
+    print()
     for case, (statements, entry, why) in TABLE.items():
         for file in (log.file, None):
             finding = await _found(log, statements, file)
             assert finding is not None, f"{case} is not found"
             assert (case, finding.entry) == (case, entry)
             assert re.search(why, str(finding)), f"{case}: {finding}"
+        print(f"{case:<42} found, {f'entry {entry}' if entry is not None else 'no entry of its own'}: {finding}")
     assert (await log.verified()).size == ENTRIES
 
 
