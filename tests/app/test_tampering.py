@@ -238,9 +238,8 @@ async def test_tampering_after_sealing_is_found_and_the_first_bad_entry_named(lo
             assert (case, finding.entry) == (case, entry)
             assert re.search(why, str(finding)), f"{case}: {finding}"
             if file:
-                print(
-                    f"{case:<42} found, {f'entry {entry}' if entry is not None else 'no entry of its own'}: {finding}"
-                )
+                named = "no entry of its own" if entry is None else f"entry {entry}"
+                print(f"{case:<42} found, {named}: {finding}")
     assert (await log.verified()).size == ENTRIES
 
 
