@@ -11,7 +11,7 @@ UV := uv==0.13.9
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS)
 
-.PHONY: help setup demo up test faults fuzz check scan audit sbom bench bench-quick lock secrets clean
+.PHONY: help setup demo up test faults fuzz canary check scan audit sbom bench bench-quick lock secrets clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,12 @@ faults: .venv/.dev $(STYLES) ## kill, cut off and starve real processes, and cou
 
 fuzz: .venv/.dev ## ask everything of the API as every role by schemathesis, 20,000 cases, and hold it to its own document
 	$(BIN)/python -m pytest tests/app/test_contract.py --long -s $(ARGS)
+
+canary: .venv/.dev $(STYLES) ## play the demonstration, then look for what it held in every byte that it left; 0 hits
+	@rm -rf build/canary && mkdir -p build/canary && chmod 711 build/canary
+	$(BIN)/gain demo --data-dir build/canary/data
+	$(BIN)/python -m tests.canary build/canary/data
+	@rm -rf build/canary
 
 check: .venv/.dev ## lint, format, types, import storeys, weaknesses in the code, compose file, Dockerfile
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from app import logs, metrics
-from app.access import account, set_up, sign_in, token_door, with_provider
+from app.access import account, purpose_page, set_up, sign_in, token_door, with_provider
 from app.access.accounts.passwords import Passwords
 from app.access.accounts.provider import Provider
 from app.access.attempts import Attempts
@@ -157,6 +157,7 @@ DOORS = (
     log_pages.router,
     sign_in.router,
     account.router,
+    purpose_page.router,
     set_up.router,
     with_provider.router,
     audit_log.router,

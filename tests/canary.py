@@ -2,14 +2,29 @@
 
 For any run: give the words, and the folders or texts to look through. Compressed forms are not undone (PostgreSQL
 compresses values beyond 2 kB and whole pages in its log), so that canaries belong into short values too.
+
+From the shell, after `gain demo --data-dir FOLDER`: `python -m tests.canary FOLDER` looks for what its answers hold, or
+for the words that follow the folder. Exit code 0 and what was looked through, or 1 and every hit; `make canary`.
 """
 
+import argparse
 import base64
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _PIECE = 4 * 1024 * 1024
+
+OF_THE_DEMONSTRATION = (
+    "Pontsticill",
+    "Universal Credit",
+    "Bristol Airport",
+    "HMP Parc",
+    "counterfeit tobacco",
+    "bought for cash",
+)
+"""Words of what the simulated bodies answer in Operation Lava (workers/simulation/lava.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,23 @@ def search_texts(words: Sequence[str], texts: dict[str, str | bytes]) -> list[Hi
     ]
 
 
+def main() -> None:
+    """The search from the shell."""
+    parser = argparse.ArgumentParser(prog="python -m tests.canary", description="Look for words where none may be.")
+    parser.add_argument("folder", type=Path, help="a data folder of a system that is stopped, or runs")
+    parser.add_argument("words", nargs="*", default=OF_THE_DEMONSTRATION, help="those of the demonstration if left out")
+    given = parser.parse_args()
+    files = [path for path in given.folder.rglob("*") if path.is_file()]
+    if not files:
+        sys.exit(f"There is no file in {given.folder}.")
+    found = search_folders(given.words, given.folder)
+    for hit in found:
+        print(f"{hit.where}: {hit.form} at {hit.position}")
+    size = sum(path.stat().st_size for path in files) // 1024 // 1024
+    print(f"{len(found)} hits of {len(given.words)} words in {len(files)} files, {size} MiB")
+    sys.exit(1 if found else 0)
+
+
 def _pieces(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
@@ -80,3 +112,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
                 yield piece
     except FileNotFoundError:  # PostgreSQL removes files while it runs
         return
+
+
+if __name__ == "__main__":
+    main()

@@ -41,7 +41,7 @@ class Session(Base):
     """A signed-in browser. `id` is a keyed hash of the cookie; what it was opened with must stay in force.
 
     That is a key, or a person's account in one of its `role`s. `seen_at` is when it was last used, to within a minute;
-    `confirmed_at` when its owner last showed that it is still them.
+    `confirmed_at` when its owner last showed that it is still them. `purpose` is the code of why its owner reads.
     """
 
     __tablename__ = "session"
@@ -54,6 +54,7 @@ class Session(Base):
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     confirmed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    purpose: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint("(key_id IS NULL) = (account_id IS NOT NULL AND role IS NOT NULL)", name="opened_with"),

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from app.access.policy import Action, Role, relation
 from app.access.principal import Principal
 from app.web import pages
+from app.web.words import plain
 
 ROLE_NAMES: dict[Role, str] = {
     Role.ORIGINATOR: "originator",
@@ -33,11 +34,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Whom the header names. `person` is the account's, where the session is not a key's."""
+    """Whom the header names. `person` is the account's, where the session is not a key's; `purpose` why they read."""
 
     party: str
     role: str
     person: str | None = None
+    purpose: str | None = None
 
 
 _links: set[Link] = set()
@@ -69,7 +71,8 @@ def header(request: Request) -> Mapping[str, Any]:
     principal: Principal | None = getattr(request.state, "principal", None)
     if principal is None:
         return {}
+    purpose = None if principal.purpose is None else plain(principal.purpose)
     return {
-        "signed_in": SignedIn(principal.party, ROLE_NAMES[principal.role], principal.person),
+        "signed_in": SignedIn(principal.party, ROLE_NAMES[principal.role], principal.person, purpose),
         "navigation": links_of(principal.role, request.url.path),
     }

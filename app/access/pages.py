@@ -1,7 +1,8 @@
 """Routes of the pages: a session's cookie says who the caller is, and a refusal is a page that a person can read.
 
 A form is taken from our own pages only, by what the browser says and by its token. A route that declares `@step_up`
-asks whoever has not shown who they are for five minutes to do so again.
+asks whoever has not shown who they are for five minutes to do so again. Whose role must say why it reads
+(`GAIN_PURPOSE_ROLES`) says so once a session, before the first page.
 """
 
 from collections.abc import Callable, Coroutine
@@ -14,8 +15,9 @@ from starlette.exceptions import HTTPException
 
 from app.access.cookies import session_cookie
 from app.access.forms import READS_OWN_FORM, give_cookie, require_token
-from app.access.policy import Role, relation
-from app.access.routes import AccessRoute, admit, declared_action
+from app.access.gate import Gate
+from app.access.policy import Action, Relation, Role, relation
+from app.access.routes import AccessRoute, admit, declared_action, reads_for
 from app.access.sessions import SignedIn, session_id, use_session
 from app.db import AS_GATEWAY, is_away
 from app.errors import CROSS_SITE, ROLE_NOT_ALLOWED, UNAVAILABLE, Problem
@@ -24,7 +26,7 @@ from app.web import faults, pages, problems
 from app.web.database import database
 from app.web.routing import StrictRequest
 
-SIGN_IN, CONFIRM = "/sign-in", "/account/confirm"
+SIGN_IN, CONFIRM, PURPOSE = "/sign-in", "/account/confirm", "/account/purpose"
 _ROOT = "/"
 
 HOME: dict[Role, str] = {
@@ -79,8 +81,11 @@ class PageRoute(AccessRoute):
             if request.url.path == _ROOT and relation(role, action) is None:
                 raise HTTPException(303, headers={"Location": HOME[role]})
             admit(request, signed_in.credential, action)
+            reads_for(request, signed_in.purpose)
+            if signed_in.purpose is None and _must_say_why(request, role, action):
+                raise HTTPException(303, headers={"Location": _and_back(PURPOSE, request)})
             if getattr(self.endpoint, _STEP_UP, False) and not signed_in.is_confirmed:
-                raise HTTPException(303, headers={"Location": _confirming(request)})
+                raise HTTPException(303, headers={"Location": _and_back(CONFIRM, request)})
         if changes and not getattr(self.endpoint, READS_OWN_FORM, False):
             await require_token(request)
 
@@ -138,13 +143,18 @@ def local(address: str) -> str:
     return address if plain and "\\" not in address and len(address) <= 500 else _ROOT
 
 
-def _confirming(request: Request) -> str:
-    """The page to confirm on, which leads back: to this page, or to the one whose form was sent."""
+def _must_say_why(request: Request, role: Role, action: Action) -> bool:
+    gate: Gate = request.app.state.gate
+    return role in gate.roles_asked and relation(role, action) is not Relation.SELF
+
+
+def _and_back(page: str, request: Request) -> str:
+    """The address of a page that leads back: to this page, or to the one whose form was sent."""
     back = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
     if request.method not in _SAFE:
         referer = urlsplit(request.headers.get("referer", ""))
         back = referer._replace(scheme="", netloc="").geturl() if referer.netloc in _hosts(request) else _ROOT
-    return f"{CONFIRM}?then={quote(local(back), safe='/')}"
+    return f"{page}?then={quote(local(back), safe='/')}"
 
 
 def _hosts(request: Request) -> set[str]:

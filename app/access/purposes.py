@@ -12,11 +12,15 @@ from starlette.requests import Request
 from app.access.policy import Action, Role
 from app.errors import INVALID_PARAMETER, PURPOSE_REQUIRED, Problem
 from app.settings import SettingsError
+from app.web.words import plain
 
 HEADER = "GAIN-Purpose"
 
 ASKED = frozenset({Action.READ_REFERRAL, Action.READ_RESPONSES})
-"""The actions that show what is held about a person and change nothing: those that a purpose is asked for."""
+"""The actions that show what is held about a person and change nothing: an API asks a purpose for those.
+
+Pages ask once a session, for whatever their reader sees (app/access/purpose_page.py).
+"""
 
 
 class StatedPurpose(StrEnum):
@@ -31,6 +35,10 @@ class StatedPurpose(StrEnum):
     RETENTION_REVIEW = "retention_review"
     SUBJECT_ACCESS = "subject_access"
     TECHNICAL_SUPPORT = "technical_support"
+
+
+CHOICES = [(purpose.value, plain(purpose.value).capitalize()) for purpose in StatedPurpose]
+"""The codes with their words, as a form's choices."""
 
 
 def roles_asked(words: str) -> frozenset[Role]:

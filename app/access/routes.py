@@ -13,7 +13,7 @@ from app.access.gate import Gate
 from app.access.keys import Credential
 from app.access.policy import Action, Relation
 from app.access.principal import Principal
-from app.access.purposes import stated
+from app.access.purposes import StatedPurpose, stated
 from app.errors import CREDENTIAL_REQUIRED, OUTSIDE_SCOPE, Problem
 from app.logs import request_id
 from app.web.routing import StrictRequest, StrictRoute
@@ -46,7 +46,10 @@ def public(endpoint: Endpoint) -> Endpoint:
 
 async def authenticate(request: Request, action: Action) -> None:
     """Set `request.state.principal`; `Problem` 401 for no or a bad credential, 403 where it may not do `action`."""
-    admit(request, await _recognised(request), action)
+    credential = await _recognised(request)
+    admit(request, credential, action)
+    gate: Gate = request.app.state.gate
+    reads_for(request, stated(request, action, credential.role, gate.roles_asked))
 
 
 async def still_admitted(request: Request) -> None:
@@ -73,9 +76,14 @@ def admit(request: Request, credential: Credential, action: Action) -> None:
     reached = principal.relation(action)
     if credential.scope is not None and action not in credential.scope and reached is not Relation.SELF:
         raise Problem(OUTSIDE_SCOPE)
-    purpose = stated(request, action, credential.role, gate.roles_asked)
-    request.state.principal = principal if purpose is None else replace(principal, purpose=purpose)
+    request.state.principal = principal
     request.state.behalf = principal.behalf
+
+
+def reads_for(request: Request, purpose: StatedPurpose | None) -> None:
+    """Have what the caller reads logged with this purpose."""
+    if purpose is not None:
+        request.state.principal = replace(request.state.principal, purpose=purpose)
 
 
 def declared_action(endpoint: Callable[..., Any]) -> Action | None:

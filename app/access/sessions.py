@@ -17,6 +17,7 @@ from app.access.accounts.models import Account, AccountState, SignInStep
 from app.access.keys import CREDENTIAL, IN_FORCE, Credential, credential_of
 from app.access.models import ApiKey, Session
 from app.access.policy import FOR_MANAGERS, Role, actions_of
+from app.access.purposes import StatedPurpose, coded
 from app.crypto.keys import Keys, Purpose
 from app.db import Connection, settings_of
 
@@ -39,7 +40,7 @@ _PERSON = (
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A session in force: the credential it acts with, when its owner last confirmed who they are.
+    """A session in force: the credential it acts with, when its owner last confirmed who they are, why they read.
 
     `account` is whose it is, `name` their name, `roles` those they may act in; a key's session has none.
     """
@@ -47,6 +48,7 @@ class SignedIn:
     id: bytes
     credential: Credential
     confirmed_at: datetime
+    purpose: StatedPurpose | None = None
     account: UUID | None = None
     name: str = ""
     roles: tuple[Role, ...] = ()
@@ -81,7 +83,8 @@ def session_id(keys: Keys, token: str) -> bytes:
 
 async def find_session(connection: Connection, id: bytes) -> SignedIn | None:
     """The session of this id where it is in force. It is of use only to whom the cookie belongs."""
-    query = _joined(select(Session.seen_at, Session.confirmed_at, Session.role.label("acting"), *CREDENTIAL, *_PERSON))
+    own = (Session.seen_at, Session.confirmed_at, Session.purpose, Session.role.label("acting"))
+    query = _joined(select(*own, *CREDENTIAL, *_PERSON))
     row = (await connection.execute(query.where(Session.id == id, _in_force(connection)))).one_or_none()
     return None if row is None else _signed_in(id, row)
 
@@ -107,9 +110,14 @@ async def confirm_session(connection: Connection, id: bytes) -> None:
     await connection.execute(update(Session).where(Session.id == id).values(confirmed_at=func.now()))
 
 
+async def state_purpose(connection: Connection, id: bytes, purpose: StatedPurpose) -> None:
+    """From now on its owner reads for this."""
+    await connection.execute(update(Session).where(Session.id == id).values(purpose=purpose.value))
+
+
 async def change_role(connection: Connection, id: bytes, role: Role) -> None:
-    """The session goes on in another of its person's roles."""
-    await connection.execute(update(Session).where(Session.id == id).values(role=role.value))
+    """The session goes on in another of its person's roles, in which it has yet to say why it reads."""
+    await connection.execute(update(Session).where(Session.id == id).values(role=role.value, purpose=None))
 
 
 async def sessions_of(connection: Connection, account: UUID) -> Sequence[SessionRow]:
@@ -155,10 +163,11 @@ def _in_force(connection: Connection) -> ColumnElement[bool]:
 
 
 def _signed_in(id: bytes, row: Any) -> SignedIn:
+    purpose = coded(row.purpose or "")
     if row.account_id is None:
-        return SignedIn(id, credential_of(row), row.confirmed_at)
+        return SignedIn(id, credential_of(row), row.confirmed_at, purpose)
     roles = tuple(Role(role) for role in row.account_roles if role in set(Role))
     acting = Role(row.acting)
     scope = None if row.account_manager else actions_of(acting) - FOR_MANAGERS
     credential = Credential(str(row.account_id), row.account_party, acting, scope, person=row.account_name)
-    return SignedIn(id, credential, row.confirmed_at, row.account_id, row.account_name, roles)
+    return SignedIn(id, credential, row.confirmed_at, purpose, row.account_id, row.account_name, roles)

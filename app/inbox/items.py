@@ -140,9 +140,10 @@ async def _disclose(
     if len(delivered) < len(unseen):
         # Cancelled, or read by another consumer, between our look and the lock: shown as they are now.
         rows = await _these(connection, actor.party, [row.id for row in rows])
-    again = [str(row.id) for row in rows if row.id not in delivered]
-    if again:
-        await record(connection, actor, [_read_again(actor, again)])
+    # A delivery is the same event whoever reads: why a person did stands in the event of their reading.
+    read = [str(row.id) for row in rows if actor.purpose or row.id not in delivered]
+    if read:
+        await record(connection, actor, [_read(actor, read)])
     exchanges = await messages(connection, [row.id for row in rows])
     opener = Opener(connection)
     return [
@@ -151,7 +152,7 @@ async def _disclose(
     ]
 
 
-def _read_again(actor: Actor, ids: list[str]) -> Event:
+def _read(actor: Actor, ids: list[str]) -> Event:
     return Event(Operation.CONSULTATION, "inbox.read", recipients=[actor.party], detail={"ids": ids})
 
 

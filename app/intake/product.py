@@ -87,13 +87,14 @@ async def give(request: Request, principal: Principal, id: UUID, form: str) -> R
 
 
 async def _log(connection: Connection, principal: Principal, found: _Product, form: str) -> None:
-    """A disclosure of the answers in it, or a consultation where there are none."""
-    told = [str(answer["response_id"]) for answer in (*found["answers"], *found["declined"])]
+    """A disclosure of the answers in it, a consultation without any; of several bodies' a combination too."""
+    answers = (*found["answers"], *found["declined"])
+    told = [str(answer["response_id"]) for answer in answers]
     operation = Operation.DISCLOSURE if told else Operation.CONSULTATION
     recipients = [principal.party] if told else []
     detail = {"ids": told, "form": form}
-    await record(
-        connection,
-        principal.actor,
-        [Event(operation, "product.read", found["id"], recipients=recipients, detail=detail)],
-    )
+    events = [Event(operation, "product.read", found["id"], recipients=recipients, detail=detail)]
+    if len(bodies := sorted({answer["agency"] for answer in answers})) > 1:
+        detail = {"ids": told, "of": bodies}
+        events.append(Event(Operation.COMBINATION, "product.combined", found["id"], detail=detail))
+    await record(connection, principal.actor, events)

@@ -189,7 +189,7 @@ async def events(connection: Connection, referral_id: UUID) -> list[dict[str, An
         .outerjoin(Dispatch, Dispatch.id == AuditEvent.dispatch_id)
         .where(
             AuditEvent.referral_id == referral_id,
-            AuditEvent.operation != "consultation",
+            AuditEvent.operation.not_in(("consultation", "combination")),
             AuditEvent.action != RESPONSES_READ,
         )
         .order_by(AuditEvent.id)

@@ -1,7 +1,6 @@
 """`/referrals/{id}`: one referral, whom it went to and why, what came back, what happened, and what can be done."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,11 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import func
 
-from app.access.gate import Gate
 from app.access.pages import PageRoute
 from app.access.policy import Action
 from app.access.principal import Principal
-from app.access.purposes import StatedPurpose
 from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.errors import NOT_FOUND, Problem
@@ -32,8 +29,6 @@ from app.web.words import ago, away, plain
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-PURPOSES = [(purpose.value, plain(purpose.value).capitalize()) for purpose in StatedPurpose]
-
 _DONE = {
     **{f"referrals-{deed.word}": deed.done for deed in REFERRAL_DEEDS},
     **{f"dispatches-{deed.word}": deed.done for deed in DISPATCH_DEEDS},
@@ -50,22 +45,17 @@ async def referral_page(
     request: Request,
     principal: CurrentPrincipal,
     connection: Transaction,
-    purpose: StatedPurpose | None = None,
     done: Annotated[str, Query(max_length=50)] = "",
 ) -> Response:
     """The referral with everything about it; of one that was disposed of, what is left."""
     seen = queries.visible(principal, Action.SEE_STATUS_PAGE)
-    if purpose is None and _must_say_why(request, principal):
-        if not await queries.is_there(connection, seen, id):
-            raise Problem(NOT_FOUND)
-        return pages.render("why.html", request=request, purposes=PURPOSES, address=f"/referrals/{id}")
     referral = await queries.get(connection, seen, id)
     if referral is None:
         raise Problem(NOT_FOUND)
     answers = [] if "disposed_at" in referral else await queries.responses(connection, id, flagged=True)
     asked_for = [] if "disposed_at" in referral else await consents.listed(connection, Consent.referral_id == id)
     timeline = await queries.events(connection, id)
-    await record(connection, replace(principal, purpose=purpose).actor, _looked(principal, id, answers, asked_for))
+    await record(connection, principal.actor, _looked(principal, id, answers, asked_for))
     now: datetime = await connection.scalar(func.now())
     if "disposed_at" in referral:
         return pages.render("tombstone.html", request=request, referral=referral, timeline=_told(timeline, now))
@@ -94,12 +84,6 @@ async def referral_page(
         timeline=_told(timeline, now),
         submitted=ago(referral["created_at"], now),
     )
-
-
-def _must_say_why(request: Request, principal: Principal) -> bool:
-    """Whether the operator has this role state a purpose (app/access/purposes.py)."""
-    gate: Gate = request.app.state.gate
-    return principal.role in gate.roles_asked
 
 
 def _looked(

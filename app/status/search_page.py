@@ -18,7 +18,7 @@ from app.access.navigation import Link, add_links
 from app.access.pages import PageRoute
 from app.access.policy import Action
 from app.access.principal import Principal
-from app.access.purposes import coded
+from app.access.purposes import CHOICES, coded
 from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.crypto.blind_index import Kind
@@ -28,7 +28,6 @@ from app.referrals import queries
 from app.referrals.codes import IdentifierType
 from app.referrals.models import Referral
 from app.referrals.same_subject import same_subject
-from app.status.referral_page import PURPOSES
 from app.web import pages
 from app.web.database import Transaction
 from app.web.words import ago, plain
@@ -112,7 +111,7 @@ async def search_page(
 ) -> Response:
     """Both forms; with a reference straight to its referral, where there is one."""
     if reference is None:
-        return _page(request)
+        return _page(request, sought=Sought(purpose=principal.purpose or ""))
     reference = reference.strip().upper()
     found = await connection.scalar(
         select(Referral.id).where(Referral.reference == reference, queries.visible(principal, Action.SEE_STATUS_PAGE))
@@ -185,7 +184,7 @@ def _page(
         sought=asdict(sought or Sought()),
         errors=errors or {},
         found=found,
-        purposes=PURPOSES,
+        purposes=CHOICES,
         types=_TYPES,
         most=FOUND_SHOWN,
     )

@@ -266,6 +266,8 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     },
     # A key has no account: there is nothing of its own to change. tests/app/test_accounts.py asks these as people.
     ("GET", "/account"): Ask(page=True),
+    ("GET", "/account/purpose"): Ask(page=True),
+    ("POST", "/account/purpose"): Ask(page=True, form=lambda _: {}, status=422),
     ("GET", "/account/confirm"): Ask(page=True),
     ("POST", "/account/confirm"): Ask(page=True, form=lambda _: {}, status=422),
     **{

@@ -10,7 +10,7 @@ from app.access.policy import Role
 from app.db import Database
 from tests.acts import NO_HIT, change, dispatched, inbox, rows
 from tests.browser import ORIGIN, signed_in
-from tests.conftest import HIT, Cast, Workers, gateway
+from tests.conftest import HIT, Cast, Workers
 
 
 async def sent(browser: httpx.AsyncClient, address: str, **fields: Any) -> httpx.Response:
@@ -174,20 +174,6 @@ async def test_a_dispatch_that_needs_a_release_is_released_alone(cast: Cast, wor
     browser = await signed_in(cast, "TARIAN")
     assert (await sent(browser, f"/dispatches/{dispatches['SMARTWATER']}/release")).status_code == 303
     assert [one["state"] for one in (await state(cast, id))["dispatches"]] == ["queued"]
-
-
-async def test_where_a_purpose_is_required_the_page_asks_for_it_and_the_log_keeps_it(
-    configuration: Any, database: Database, workers: Workers
-) -> None:
-    async with gateway(configuration, database, purpose_roles="coordinator") as cast:
-        id, _ = await referred(cast, workers, "HMRC")
-        browser = await signed_in(cast, "TARIAN")
-        asking = await browser.get(f"/referrals/{id}")
-        assert "Why do you read this?" in asking.text
-        assert "Quill" not in asking.text
-        assert "Quill" in (await browser.get(f"/referrals/{id}?purpose=safeguarding")).text
-    [read] = await rows(database, "SELECT detail FROM audit_event WHERE action = 'referral.read' AND party = 'TARIAN'")
-    assert read["detail"] == {"purpose": "safeguarding"}
 
 
 async def test_of_a_disposed_referral_the_page_shows_what_is_left(

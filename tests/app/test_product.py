@@ -60,6 +60,31 @@ async def test_each_reading_is_one_disclosure_in_the_log(cast: Cast, workers: Wo
     assert [entry[1] for entry in await disclosures(database)] == [["SWP"], ["TARIAN"]]
 
 
+async def test_a_product_of_several_bodies_answers_is_a_combination_too(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    """DPA 2018 section 62(1)(e): what two bodies said of a subject is put together."""
+    force = await cast.play("SWP")
+    id_ = await answered(cast, workers, force)
+    path = f"/v1/referrals/{id_}/product"
+    combined = text("SELECT operation, recipients, detail FROM audit_event WHERE action = 'product.combined'")
+    await force.get(path)
+    async with database.transaction() as connection:
+        assert (await connection.execute(combined)).all() == []
+    agency = await cast.play("EA")
+    [item] = (await agency.get("/v1/inbox")).json()["items"]
+    assert (await agency.post(f"/v1/inbox/{item['id']}/response", json={"outcome": "no_hit"})).status_code == 201
+    product = (await force.get(path, headers={"GAIN-Purpose": "investigation"})).json()
+    async with database.transaction() as connection:
+        [event] = (await connection.execute(combined)).all()
+    told = [answer["response_id"] for answer in product["answers"]]
+    assert len(told) == 2
+    assert tuple(event) == ("combination", None, {"ids": told, "of": ["EA", "HMRC"], "purpose": "investigation"})
+    assert [entry[0] for entry in await disclosures(database)] == ["disclosure", "disclosure"]
+    timeline = (await force.get(f"/v1/referrals/{id_}/events")).json()["items"]
+    assert "product.combined" not in {event["event"] for event in timeline}
+
+
 async def test_before_anything_is_answered_reading_it_discloses_nothing(cast: Cast, database: Database) -> None:
     force = await cast.play("SWP")
     made = (await force.post("/v1/referrals", json=referral())).json()

@@ -226,13 +226,20 @@ TABLE: dict[str, tuple[Sequence[str], int | None, str]] = {
 
 
 async def test_tampering_after_sealing_is_found_and_the_first_bad_entry_named(log: Log) -> None:
-    """The whole table on one log: each change is undone after it was found, with the file and without."""
+    """The whole table on one log: each change is undone after it was found, with the file and without.
+
+    `pytest tests/app/test_tampering.py -k named -s` prints it.
+    """
+    print()
     for case, (statements, entry, why) in TABLE.items():
-        for file in (log.file, None):
+        for file in (None, log.file):
             finding = await _found(log, statements, file)
             assert finding is not None, f"{case} is not found"
             assert (case, finding.entry) == (case, entry)
             assert re.search(why, str(finding)), f"{case}: {finding}"
+            if file:
+                named = "no entry of its own" if entry is None else f"entry {entry}"
+                print(f"{case:<42} found, {named}: {finding}")
     assert (await log.verified()).size == ENTRIES
 
 

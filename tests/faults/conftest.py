@@ -22,7 +22,8 @@ _ACCOUNTS = pytest.StashKey[dict[str, Account]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the faults of the long form out of the short one."""
+    """Leave the faults of the long form out of the short one; what looks at all they left comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("afterwards") is not None)
     if config.getoption("faults", "short") == "long":
         return
     left_out = [item for item in items if item.get_closest_marker("fault") and not item.get_closest_marker("short")]

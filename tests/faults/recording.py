@@ -26,8 +26,11 @@ BODIES = ("HMRC", "DWP", "EA", "DVLA")
 
 ADAPTED = ("HMRC", "DWP", "DVLA", "CH", "NCA")
 
-PERSONAL = ("Quill", "Rhys Alun", "CF48 1AA", "CX14 ABC")
+PERSONAL = ("Quill", "Rhys Alun", "CF48 1AA", "CX14 ABC", "Zzyxquill7")
 """What must never be in a log, in an error or in the broker."""
+
+CANARY = "Zzyxquill7"
+"""A word in the purpose of whatever is submitted, and in the text of every answer: what lies open is found by it."""
 
 _PATIENCE = 60.0
 
@@ -178,7 +181,8 @@ class Recorder:
     async def submit(self, addressees: Sequence[str] = ADAPTED, **changes: Any) -> Receipt | None:
         """Submit one referral as a force, until it is taken."""
         reference = f"FAULT/{uuid4()}"
-        sent = referral(addressees=list(addressees), client_reference=reference, **changes)
+        marked = {"purpose": f"{CANARY} is looked for.", "information_sought": CANARY}
+        sent = referral(**{**marked, "addressees": list(addressees), "client_reference": reference, **changes})
         answer = await self.post("SWP", "/v1/referrals", sent)
         if answer is None or not answer.is_success:
             return None
@@ -208,7 +212,7 @@ class Recorder:
 
     async def cancel(self, receipt: Receipt, fine: Sequence[int] = ()) -> httpx.Response | None:
         """Take a referral back."""
-        sent = {"reason": "No longer needed."}
+        sent = {"reason": f"{CANARY} is no longer needed."}
         answer = await self.post("SWP", f"/v1/referrals/{receipt.id}/cancel", sent, fine=fine)
         if answer is not None and answer.is_success:
             self.receipts.append(Receipt("cancellation", "SWP", receipt.id, receipt.id, {"state": "cancelled"}))

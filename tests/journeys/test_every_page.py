@@ -104,7 +104,8 @@ AGENCY = {
 }
 AUDITOR = {"/log": "/log", "/log/{sequence}": "/log/{sequence}"}
 ACCOUNT = {
-    f"/account{page}": f"/account{page}" for page in ("", "/password", "/recovery-codes", "/authenticator", "/confirm")
+    f"/account{page}": f"/account{page}"
+    for page in ("", "/password", "/recovery-codes", "/authenticator", "/confirm", "/purpose")
 }
 ON_THE_WAY_IN = frozenset(
     {
