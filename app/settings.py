@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     purpose_roles: str = Field(
         default="",
         description="Roles (commas between) that must state why they read a referral or its answers, by "
-        "`GAIN-Purpose`; on pages once a session. The log keeps it. Empty: whoever states it is logged with it, nobody must.",
+        "`GAIN-Purpose`; on pages once a session. The log keeps it. Empty: nobody must, anybody may.",
     )
     simulate: bool = Field(
         default=False, description="The simulated bodies answer. Off: every body works from its inbox."
