@@ -285,6 +285,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     ]
     yield
     await state.live.close()
+    await state.inbox_news.close()
     await state.waits.close()
     for helper in helpers:
         await _end(helper)

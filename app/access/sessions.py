@@ -39,6 +39,14 @@ _PERSON = (
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """Whom an open page was opened by: a session, in one of the roles of its person."""
+
+    session: bytes
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
 class SignedIn:
     """A session in force: the credential it acts with, when its owner last confirmed who they are, why they read.
 
@@ -52,6 +60,11 @@ class SignedIn:
     account: UUID | None = None
     name: str = ""
     roles: tuple[Role, ...] = ()
+
+    @property
+    def reader(self) -> Reader:
+        """Whom the pages that are open in it were opened by."""
+        return Reader(self.id, self.credential.role)
 
     @property
     def is_confirmed(self) -> bool:
@@ -100,9 +113,12 @@ async def use_session(connection: Connection, id: bytes, *, note: bool = True) -
     return found
 
 
-async def in_force(connection: Connection, ids: Collection[bytes]) -> set[bytes]:
-    """Those of these sessions that are neither over nor ended, and whose key or account is in force; by one query."""
-    return set(await connection.scalars(_joined(select(Session.id)).where(Session.id.in_(ids), _in_force(connection))))
+async def in_force(connection: Connection, readers: Collection[Reader]) -> set[Reader]:
+    """Those whose session is neither over nor ended and still in that role, its key or account in force; one query."""
+    ids = {reader.session for reader in readers}
+    acting = select(Session.id, func.coalesce(Session.role, ApiKey.role))
+    rows = await connection.execute(_joined(acting).where(Session.id.in_(ids), _in_force(connection)))
+    return {Reader(id, Role(role)) for id, role in rows} & set(readers)
 
 
 async def confirm_session(connection: Connection, id: bytes) -> None:

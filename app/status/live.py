@@ -11,7 +11,7 @@ from fastapi.sse import format_sse_event
 
 from app.access.covers import Covers
 from app.access.policy import Role
-from app.access.sessions import in_force
+from app.access.sessions import Reader, in_force
 from app.db import AS_GATEWAY, Database, act, is_away
 from app.logs import logger
 from app.referrals.gauge import BacklogGauge
@@ -31,8 +31,8 @@ log = logger()
 class _Follower:
     """One open page: what it may see, and what the last look found for it."""
 
-    def __init__(self, session: bytes, sight: Sight) -> None:
-        self.session = session
+    def __init__(self, reader: Reader, sight: Sight) -> None:
+        self.reader = reader
         self.sight = sight
         self.over = False
         self._found: Parts = {}
@@ -86,13 +86,13 @@ class Live:
         """How many pages are followed."""
         return len(self._followers)
 
-    async def stream(self, session: bytes, sight: Sight) -> AsyncIterator[bytes]:
+    async def stream(self, reader: Reader, sight: Sight) -> AsyncIterator[bytes]:
         """Server-sent events: JSON arrays of HTML elements, first all parts, then those that changed.
 
-        Ends when the session is no longer in force or the gateway stops. Every `HEARTBEAT_SECONDS` without news an
+        Ends when the reader's session is over or the gateway stops. Every `HEARTBEAT_SECONDS` without news an
         empty array tells the page that it is still live: a script is not shown the comments of a stream.
         """
-        follower = _Follower(session, sight)
+        follower = _Follower(reader, sight)
         self._join(follower)
         try:
             yield format_sse_event(retry=_RETRY_MILLISECONDS)
@@ -150,7 +150,7 @@ class Live:
         running = Running((await report).works("broker"), self._backlog.refused_priorities())
         found = await self._paint(read, running)
         for follower in followers:
-            if follower.session in valid and follower.sight in found:
+            if follower.reader in valid and follower.sight in found:
                 follower.offer(found[follower.sight])
             else:
                 follower.end()
@@ -160,11 +160,11 @@ class Live:
         # In a thread: when much has changed at once, painting takes longer than other requests should wait.
         return {sight: await asyncio.to_thread(paint, read[sight], running) for sight, paint in self._painters.items()}
 
-    async def _read(self, followers: Sequence[_Follower]) -> tuple[set[bytes], dict[Sight, Any]]:
-        """The sessions still in force, and one reading for each sight however many pages show it."""
+    async def _read(self, followers: Sequence[_Follower]) -> tuple[set[Reader], dict[Sight, Any]]:
+        """The readers whose session is still in force, and one reading for each sight however many pages show it."""
         sights = {follower.sight for follower in followers if self._may_still(follower.sight)}
         async with self._database.transaction(AS_GATEWAY) as connection:
-            valid = await in_force(connection, {follower.session for follower in followers})
+            valid = await in_force(connection, {follower.reader for follower in followers})
             read = {}
             for sight in sights:
                 await act(connection, sight.behalf)

@@ -110,7 +110,9 @@ async def live_page(
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "status_page.followed")])
     live: Live = request.app.state.live
     # Nginx would otherwise keep what is small until there is more of it.
-    return EventSourceResponse(live.stream(request.state.session, Home(view)), headers={"X-Accel-Buffering": "no"})
+    return EventSourceResponse(
+        live.stream(request.state.signed_in.reader, Home(view)), headers={"X-Accel-Buffering": "no"}
+    )
 
 
 def _view(principal: Principal, filters: Filters, cursor: str | None) -> View:

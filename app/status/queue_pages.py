@@ -142,7 +142,7 @@ async def live_queues(
     sight = _sight(request, principal, filters, show)
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "queues.followed")])
     live: Live = request.app.state.live
-    return EventSourceResponse(live.stream(request.state.session, sight), headers={"X-Accel-Buffering": "no"})
+    return EventSourceResponse(live.stream(request.state.signed_in.reader, sight), headers={"X-Accel-Buffering": "no"})
 
 
 @router.get("/queues/{code}", response_class=Response)

@@ -514,18 +514,24 @@ async def test_whoever_signed_in_with_a_key_confirms_with_it(cast: Cast, databas
 
 async def test_an_open_stream_ends_with_its_session(cast: Cast, database: Database, configuration: Settings) -> None:
     """tests/app/test_live.py follows a stream; here: what it asks about is a person's session too."""
-    from app.access.sessions import in_force, session_id
+    from app.access.sessions import Reader, change_role, in_force, session_id
     from app.crypto.keys import Keys
     from app.db import AS_GATEWAY
     from tests.conftest import SECRET
 
-    browser, someone = await signed_in(cast, database)
-    id = session_id(Keys(SECRET.encode()), browser.cookies["gain"])
+    browser, someone = await signed_in(cast, database, "TARIAN", Role.COORDINATOR, Role.ORIGINATOR)
+    opened = Reader(session_id(Keys(SECRET.encode()), browser.cookies["gain"]), Role.COORDINATOR)
 
     async def goes_on() -> bool:
         async with database.transaction(AS_GATEWAY) as connection:
-            return await in_force(connection, {id}) == {id}
+            return await in_force(connection, {opened}) == {opened}
 
+    assert await goes_on()
+    async with database.transaction(AS_GATEWAY) as connection:
+        await change_role(connection, opened.session, Role.ORIGINATOR)
+    assert not await goes_on(), "in another role it is another reader's"
+    async with database.transaction(AS_GATEWAY) as connection:
+        await change_role(connection, opened.session, Role.COORDINATOR)
     assert await goes_on()
     async with administered(database) as (registrar, connection):
         await registrar.lock(connection, someone.username)

@@ -13,7 +13,7 @@ import pytest
 from app import clock
 from app.access.policy import Role
 from app.access.principal import behalf_of
-from app.access.sessions import session_id
+from app.access.sessions import Reader, session_id
 from app.db import Database
 from app.parties.directory import DirectoryCache
 from app.referrals.heartbeat import Beating, beat
@@ -175,7 +175,7 @@ async def test_an_open_page_is_sent_the_rows_that_changed_and_their_new_order(
     async with AsyncExitStack() as stack:
         live = await stack.enter_async_context(_followed(database))
         sight = Queues("TARIAN", "", "", behalf_of(Role.COORDINATOR, ["TARIAN"]), DirectoryCache())
-        stream = live.stream(session_id(KEYS, await session(database)), sight)
+        stream = live.stream(Reader(session_id(KEYS, await session(database)), Role.COORDINATOR), sight)
         stack.push_async_callback(stream.aclose)  # type: ignore[attr-defined]  # it is an async generator
         first = await _news(stream)
         assert {'id="stuck"', 'id="system"', 'id="queues"', 'id="queue-EA"', 'id="queue-HMRC"'} <= set(

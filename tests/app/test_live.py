@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from app.access import keys as api_keys
 from app.access.keys import Credential
 from app.access.policy import Role
-from app.access.sessions import close_session, open_session, session_id
+from app.access.sessions import Reader, close_session, open_session, session_id
 from app.crypto.keys import Keys
 from app.db import Database
 from app.referrals.backlog import Bounds
@@ -51,7 +51,7 @@ class Page:
     """An open page."""
 
     def __init__(self, live: Live, cookie: str) -> None:
-        self._events = live.stream(session_id(KEYS, cookie), Home(TARIAN))
+        self._events = live.stream(Reader(session_id(KEYS, cookie), Role.COORDINATOR), Home(TARIAN))
 
     async def news(self) -> str:
         """The next message that has any; fails after three seconds or at the end of the stream."""

@@ -182,6 +182,14 @@ def test_rows_are_counted_as_a_spreadsheet_shows_them() -> None:
     assert [(read.number, read.fault is None) for read in found] == [(2, True), (5, True), (6, True), (7, False)]
 
 
+def test_a_cell_may_be_as_long_as_its_row() -> None:
+    """That it is too long for its field is then told of that row; the rows beside it are read."""
+    sound = ",".join(["x"] * len(REQUIRED))
+    endless = ",".join(["x" * 200_000, *["x"] * (len(REQUIRED) - 1)])
+    body = "\n".join([",".join(REQUIRED), endless, sound]).encode()
+    assert [read.number for read in whole(Sheet(262_144), body, []) if read.fault is None] == [2, 3]
+
+
 def test_the_template_has_every_kind_of_column_once() -> None:
     header = next(csv.reader([template().removeprefix("\ufeff")]))
     assert set(REQUIRED) | set(TEXTS) | set(NUMBERS) | set(LISTS) | set(IDENTIFIERS) < set(header)

@@ -115,7 +115,7 @@ async def live_page(request: Request, principal: CurrentPrincipal, since: dateti
     if since.tzinfo is None:
         raise Problem(BAD_CURSOR)
     news: News = request.app.state.inbox_news
-    stream = news.stream(request.state.session, principal, Since(since, version))
+    stream = news.stream(request.state.signed_in.reader, principal, Since(since, version))
     return EventSourceResponse(stream, headers={"X-Accel-Buffering": "no"})
 
 

@@ -70,6 +70,7 @@ class Sheet:
                 yield line
             starved = True
 
+        csv.field_size_limit(self._longest)  # Python's own is half of what a row may have
         reader = csv.reader(lines(), strict=True)
         try:
             for cells in reader:
