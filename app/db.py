@@ -2,11 +2,11 @@
 
 import errno
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from socket import gaierror
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 from sqlalchemy import MetaData, text
@@ -19,7 +19,6 @@ from sqlalchemy.orm import DeclarativeBase
 from app.settings import Settings
 
 Connection = AsyncConnection
-Answer = TypeVar("Answer")
 
 _SETTINGS = "gain_settings"
 
@@ -61,22 +60,26 @@ AS_OWNER = Behalf("none")
 class Begun:
     """A transaction of the driver, as SQLAlchemy uses it."""
 
-    def __init__(self, session: "Session", modes: str) -> None:
+    def __init__(self, session: asyncpg.Connection, opening: str) -> None:
         self._session = session
-        self._modes = modes
+        self._opening = opening
 
     async def start(self) -> None:
-        """Begin, unless a statement past SQLAlchemy has. Raises the driver's error where the login may not act so."""
-        if not self._session.begun:
-            await self._session.begin(self._modes)
+        """Begin. Raises the driver's error where this login may not act for whom it is for; nothing is begun then."""
+        try:
+            await self._session.execute(self._opening)
+        except asyncpg.PostgresError:
+            if not self._session.is_closed() and self._session.is_in_transaction():
+                await self._session.execute("ROLLBACK")
+            raise
 
     async def commit(self) -> None:
         """Make it last."""
-        await self._session.end("COMMIT")
+        await self._session.execute("COMMIT")
 
     async def rollback(self) -> None:
         """Undo it."""
-        await self._session.end("ROLLBACK")
+        await self._session.execute("ROLLBACK")
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]
@@ -86,29 +89,13 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
     """
 
     behalf: Behalf | None = None
-    begun = False
 
     def transaction(self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False) -> Begun:
         """The transaction that SQLAlchemy asks for."""
+        behalf, self.behalf = self.behalf, None
         modes = [f"ISOLATION LEVEL {isolation.replace('_', ' ')}"] if isolation else []
         modes += ["READ ONLY"] * readonly + ["DEFERRABLE"] * deferrable
-        return Begun(self, " ".join(modes))
-
-    async def begin(self, modes: str = "") -> None:
-        """Begin a transaction. Raises the driver's errors; nothing is begun then."""
-        behalf, self.behalf = self.behalf, None
-        try:
-            await self.execute(f"BEGIN {modes}; {_taking_on(behalf) if behalf else ''}")
-        except asyncpg.PostgresError:
-            if not self.is_closed() and self.is_in_transaction():
-                await self.execute("ROLLBACK")
-            raise
-        self.begun = True
-
-    async def end(self, how: str) -> None:
-        """End it: `COMMIT` or `ROLLBACK`. Raises what the driver does."""
-        self.begun = False
-        await self.execute(how)
+        return Begun(self, f"BEGIN {' '.join(modes)}; {_taking_on(behalf) if behalf else ''}")
 
 
 def _taking_on(behalf: Behalf) -> str:
@@ -177,17 +164,13 @@ class Database:
         """One transaction on one connection. Without a `behalf` the program's own logins reach no table at all."""
         async with self.engine.connect() as connection:
             session = _session(connection)
-            session.behalf, session.begun = behalf, False
+            session.behalf = behalf
             try:
                 async with connection.begin():
                     yield connection
-                if session.begun:  # by a statement past SQLAlchemy, which knows of no transaction then
-                    await _lost(session, session.end("COMMIT"))
             except BaseException as error:
                 if session.is_closed() or not isinstance(error, Exception):
                     await connection.invalidate()  # in the middle of a statement, perhaps: nobody gets it next
-                elif session.begun:
-                    await session.end("ROLLBACK")
                 raise
             finally:
                 session.behalf = None  # where no statement was sent, and so no transaction begun
@@ -235,17 +218,6 @@ def _session(connection: Connection) -> Session:
     return found
 
 
-async def _lost(session: Session, said: Awaitable[Answer]) -> Answer:
-    """What the driver answers. Raises its errors, and `ConnectionError` where the connection was lost by it."""
-    try:
-        return await said
-    except Exception as error:
-        told = as_lost(session, error)
-        if told is error:
-            raise
-        raise told  # noqa: B904  it has its own cause
-
-
 async def act(connection: Connection, behalf: Behalf) -> None:
     """Act on somebody's behalf from here to the end of the caller's transaction, or until somebody else's."""
     await connection.exec_driver_sql(_ACT, (behalf.role, list(behalf.parties)))
@@ -270,11 +242,30 @@ class Numbered:
         return rows
 
     async def within(self, connection: Connection, parameters: Mapping[str, Any]) -> list[Any]:
-        """The same in a caller's transaction, past SQLAlchemy, which takes longer than many a statement does."""
+        """The same in a caller's transaction, past SQLAlchemy, which takes longer than many a statement does.
+
+        Raises the driver's errors, and `ConnectionError` where the connection was lost by it.
+        """
         session = _session(connection)
-        if not session.begun:
-            await _lost(session, session.begin())
-        return await _lost(session, self.fetch(session, parameters))
+        try:
+            await _begin(connection)
+            return await self.fetch(session, parameters)
+        except Exception as error:
+            told = as_lost(session, error)
+            if session.is_closed():
+                await connection.invalidate()  # there is nothing left to roll back
+            if told is error:
+                raise
+            raise told  # noqa: B904  it has its own cause
+
+
+async def _begin(connection: Connection) -> None:
+    """Begin the caller's transaction as its first statement would, so that SQLAlchemy ends it as any other."""
+    if not connection.in_transaction():
+        await connection.begin()
+    adapted: Any = connection.sync_connection.connection.dbapi_connection  # type: ignore[union-attr]
+    if adapted._transaction is None:
+        await adapted._start_transaction()
 
 
 def settings_of(connection: Connection) -> Settings:

@@ -20,7 +20,7 @@ from app.access.policy import Action, Relation, Role, relation
 from app.access.routes import AccessRoute, admit, declared_action, reads_for
 from app.access.sessions import SignedIn, session_id, use_session
 from app.db import AS_GATEWAY, is_away
-from app.errors import CROSS_SITE, ROLE_NOT_ALLOWED, UNAVAILABLE, Problem
+from app.errors import BAD_REQUEST, CROSS_SITE, NOT_FOUND, ROLE_NOT_ALLOWED, UNAVAILABLE, Problem
 from app.logs import logger, request_id
 from app.web import faults, pages, problems
 from app.web.database import database
@@ -86,6 +86,7 @@ class PageRoute(AccessRoute):
                 raise HTTPException(303, headers={"Location": _and_back(PURPOSE, request)})
             if getattr(self.endpoint, _STEP_UP, False) and not signed_in.is_confirmed:
                 raise HTTPException(303, headers={"Location": _and_back(CONFIRM, request)})
+        _refuse_nul(request)
         if changes and not getattr(self.endpoint, READS_OWN_FORM, False):
             await require_token(request)
 
@@ -121,6 +122,14 @@ class PageRoute(AccessRoute):
             return response
 
         return readable
+
+
+def _refuse_nul(request: Request) -> None:
+    """Raise `Problem` where the address holds NUL, which no column takes: 404 in its path, 400 in its query."""
+    if "\0" in request.scope["path"]:
+        raise Problem(NOT_FOUND)
+    if b"%00" in request.scope["query_string"]:
+        raise Problem(BAD_REQUEST)
 
 
 def require_own_page(request: Request) -> None:

@@ -34,7 +34,8 @@ _RULES = re.compile(
     "must not be blank|needs a|a person has|only a person|a hit needs|declined needs|only declined|more_information|"
     "handling code|is in the future|is before 1850|Name another body|Give the code of a party|Give a role|Give actions|"
     "Give networks|Give a time in the future|at most|Name a|is before 2000|A number has more than|"
-    "Input should be a valid integer|This value is not acceptable|The first month comes after|At most 60 months"
+    "Input should be a valid integer|This value is not acceptable|The first month comes after|At most 60 months|"
+    "the last day is before"
 )
 
 

@@ -56,7 +56,8 @@ def raw(path: str, text_: str) -> bytes:
     return json.dumps(changed(path, "@@")).replace('"@@"', text_).encode()
 
 
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+# Not tomorrow: midnight may pass between this line and its request.
+IN_TWO_DAYS = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
 BARE: Document = {"kind": "person"}
 NAMELESS = "no-identifying-detail"
 INVALID = "invalid-body"
@@ -138,7 +139,7 @@ def unacceptable() -> dict[str, tuple[Document, str]]:
     table["addressee in small letters"] = changed("addressees", ["hmrc"]), INVALID
     table["addressee with a space"] = changed("addressees", ["HMRC "]), INVALID
     table["addressee with a line end"] = changed("addressees", ["HMRC\n"]), INVALID
-    table["birth tomorrow"] = changed("subject.date_of_birth", TOMORROW), "birth-date-in-future"
+    table["birth in two days"] = changed("subject.date_of_birth", IN_TWO_DAYS), "birth-date-in-future"
     table["birth in 9999"] = changed("subject.date_of_birth", "9999-12-31"), "birth-date-in-future"
     for born in ["1984-02-30", "1984-13-01", "07/03/1984", "19840307", "1984-3-7", "1984-03-07T00:00:00Z", "0000-01-01",
                  "1984-03-07 ", "1066-10-14", "１９８４-03-07"]:  # noqa: RUF001  # fmt: skip

@@ -84,7 +84,7 @@ async def test_the_life_of_a_key_by_command(gain: Gain, cast: Cast, database: Da
         (("issue", "HMRC", "--role", Role.NATIONAL.value), "a key of HMRC may have the role agency or originator, not"),
         (
             ("issue", "HMRC", "--scope", "everything"),
-            "a scope of agency is made of read, answer, manage_policy, read_inbox",
+            "a scope of agency is made of read, answer, decide_consent, manage_policy, read_inbox",
         ),
         (("issue", "HMRC", "--network", "10.4.0.1/16"), "a network is written like 10.4.0.0/16"),
         (("rotate", "nosuchkey000"), "there is no such key"),
