@@ -43,7 +43,7 @@ async def _scene(cast: Cast, workers: Workers, database: Database) -> str:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("width", "scripts"), [(320, True), (1280, True), (1280, False)])
+@pytest.mark.parametrize(("width", "scripts"), [(320, True), (320, False), (1280, True), (1280, False)])
 async def test_a_coordinator_chases_decides_searches_and_hands_over(
     opened: Open, cast: Cast, workers: Workers, database: Database, width: int, scripts: bool
 ) -> None:
