@@ -48,12 +48,18 @@ async def test_a_stop_hands_the_work_back_at_once(force: httpx.AsyncClient, data
     assert (await dispatch(database))["state"] == "answered"
 
 
+async def _nothing(_calls: object) -> int:
+    return 0
+
+
 async def test_what_a_dead_worker_held_is_taken_up_after_its_lease(
-    force: httpx.AsyncClient, database: Database
+    force: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = Stuck()
-    working = asyncio.create_task(run(database, HMRC=body))
+    first = pump(database, HMRC=body)
+    working = asyncio.create_task(first.run(seconds=5))
     await body.called.wait()
+    monkeypatch.setattr(first, "_take_on", _nothing)  # the dead claim nothing again, and may be heard of once more
     second = Body(NO_HIT)
     await run(database, HMRC=second)
     assert second.seen == [], "its lease lives"
