@@ -116,6 +116,12 @@ _AWAY_STATES = {
 }
 """Nothing was changed, and the same again a moment later may well succeed."""
 
+_REFUSED_STATES = {
+    "42501",  # the right to it was taken away
+    "42P01",  # there is no such table
+}
+_LOG = "audit_event"
+
 _UNREACHABLE = {errno.ENOENT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 
 
@@ -293,15 +299,18 @@ def as_lost(driver: asyncpg.Connection, error: Exception) -> Exception:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether this error says that the database cannot be reached or has no connection left, rather than a defect."""
+    """Whether the database cannot be reached, has no connection left or cannot write its log, rather than a defect."""
     if isinstance(error, _AWAY):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     if isinstance(error, RuntimeError) and str(error).endswith("the handler is closed"):
         return True  # uvloop's, for what is written to a connection that has just been lost
-    state = str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
+    told = getattr(error, "orig", None) or error
+    state = str(getattr(told, "sqlstate", None) or "")
     if state[:2] in _AWAY_CLASSES or state in _AWAY_STATES:
+        return True
+    if state in _REFUSED_STATES and _LOG in str(told):  # which table, PostgreSQL says in its message alone
         return True
     # asyncpg raises plain OSErrors when it cannot connect: an unreachable host, or a socket that is not there yet.
     return isinstance(error, OSError) and error.errno in _UNREACHABLE

@@ -372,32 +372,6 @@ async def test_an_agency_that_looks_into_its_inbox_has_been_heard_of(cast: Cast,
     assert heard["EA"] is None
 
 
-async def test_where_the_log_cannot_be_written_nothing_is_disclosed(
-    cast: Cast, workers: Workers, database: Database
-) -> None:
-    """As on a standby after a fail-over, where every write is refused."""
-    await dispatched(cast, workers, "HMRC")
-    agency = await cast.play("HMRC")
-    await change(
-        database,
-        """CREATE FUNCTION no_log() RETURNS trigger LANGUAGE plpgsql AS
-           $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'read_only_sql_transaction'; END $$""",
-    )
-    await change(database, "CREATE TRIGGER no_log BEFORE INSERT ON audit_event EXECUTE FUNCTION no_log()")
-    [row] = await rows(database, "SELECT id FROM dispatch")
-    for answer in (
-        await agency.get("/v1/inbox"),
-        await agency.get(f"/v1/inbox/{row['id']}"),
-        await agency.post("/v1/inbox/claims", json={}),
-    ):
-        assert answer.status_code == 503
-        assert answer.headers["retry-after"]
-        assert slug(answer) == "unavailable"
-        assert "Quill" not in answer.text
-    await change(database, "DROP TRIGGER no_log ON audit_event")
-    assert len(await inbox(agency)) == 1
-
-
 async def test_the_deliver_verb_leaves_the_held_and_the_cancelled_alone(
     cast: Cast, workers: Workers, database: Database
 ) -> None:
