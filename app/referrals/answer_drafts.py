@@ -12,8 +12,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.audit.record import Actor
 from app.crypto.sealing import Place
-from app.crypto.vault import data_key
+from app.crypto.models import WrappedKey
+from app.crypto.vault import Opener, data_key
 from app.db import Base, Connection
+from app.referrals.whole import keep_whole
 
 
 class AnswerDraft(Base):
@@ -42,21 +44,31 @@ async def find(connection: Connection, dispatch_id: UUID) -> Draft | None:
     """The draft of an answer to this item, if there is one. Raises `Unopenable`."""
     row = (
         await connection.execute(
-            select(AnswerDraft.referral_id, AnswerDraft.content, AnswerDraft.version).where(
-                AnswerDraft.dispatch_id == dispatch_id
+            select(
+                AnswerDraft.referral_id,
+                AnswerDraft.content,
+                AnswerDraft.version,
+                WrappedKey.ring_key,
+                WrappedKey.wrapped,
             )
+            .outerjoin(WrappedKey, WrappedKey.referral_id == AnswerDraft.referral_id)
+            .where(AnswerDraft.dispatch_id == dispatch_id)
         )
     ).one_or_none()
     if row is None:
         return None
-    key = await data_key(connection, row.referral_id)
-    return Draft(orjson.loads(key.open(_place(dispatch_id), row.content)), row.version)
+    opened = Opener(connection).value(_place(dispatch_id), row.referral_id, row, row.content)
+    return Draft(orjson.loads(opened), row.version)
 
 
 async def save(
     connection: Connection, actor: Actor, dispatch_id: UUID, referral_id: UUID, document: dict[str, Any]
 ) -> None:
-    """Keep the draft in place of what was there. The item must be open: what was disposed of takes no more."""
+    """Keep the draft in place of what was there. The item must be open.
+
+    Raises `Problem` (410) where its referral was disposed of.
+    """
+    await keep_whole(connection, referral_id)
     key = await data_key(connection, referral_id)
     statement = insert(AnswerDraft).values(
         dispatch_id=dispatch_id,

@@ -41,7 +41,10 @@ class Noted:
 
 
 async def note(connection: Connection, actor: Actor, referral_id: UUID, dispatch_id: UUID, reason: str) -> bool:
-    """Settle what stands of a dispatch's alerts; False where nothing does. Raises `Unopenable`."""
+    """Settle what stands of a dispatch's alerts; False where nothing does.
+
+    Raises `Unopenable`, and `Problem` (410) where the referral was disposed of.
+    """
     sealed = await seal_reason(connection, referral_id, reason_of("alert", dispatch_id), reason)
     kinds = sorted((await connection.execute(_NOTE, {"id": dispatch_id, "reason": sealed})).scalars())
     if not kinds:

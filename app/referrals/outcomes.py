@@ -31,7 +31,7 @@ from app.audit.record import Actor, Event, Operation, record
 from app.crypto.sealing import Place
 from app.crypto.vault import Opener, data_key
 from app.db import Base, Connection
-from app.errors import INVALID_BODY, STATE_CONFLICT, Problem
+from app.errors import DISPOSED, INVALID_BODY, STATE_CONFLICT, Problem
 from app.referrals.outcome_documents import Disruption, SubmittedOutcome, pence, pounds
 from app.referrals.states import DispatchState, ReferralState
 
@@ -98,7 +98,7 @@ class UsefulAnswer(Base):
     )
 
 
-_LOCK = text("SELECT originator, region, state FROM referral WHERE id = :id FOR NO KEY UPDATE")
+_LOCK = text("SELECT originator, region, state, disposed_at FROM referral WHERE id = :id FOR NO KEY UPDATE")
 
 _ANSWERED = text("SELECT id, agency FROM dispatch WHERE referral_id = :id AND state = :answered")
 
@@ -140,10 +140,12 @@ _READ = text("""
 async def record_outcome(connection: Connection, actor: Actor, referral_id: UUID, given: SubmittedOutcome) -> UUID:
     """Keep what an action brought, of a referral the caller may act on. Returns the record's id.
 
-    Raises `Problem`: 409 where the referral is neither in progress nor completed, or has `MOST` outcomes; 422 where
-    `useful` names what was not answered, or `replaces` what does not stand.
+    Raises `Problem`: 409 where the referral is neither in progress nor completed, or has `MOST` outcomes; 410 where
+    it was disposed of; 422 where `useful` names what was not answered, or `replaces` what does not stand.
     """
     referral = (await connection.execute(_LOCK, {"id": referral_id})).one()
+    if referral.disposed_at is not None:
+        raise Problem(DISPOSED)
     if referral.state not in _ACTED_UPON:
         raise Problem(STATE_CONFLICT, "An outcome is recorded while it is in progress or completed.")
     await _check_standing(connection, referral_id, given.replaces)

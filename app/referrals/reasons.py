@@ -5,6 +5,7 @@ from uuid import UUID
 from app.crypto.sealing import Place
 from app.crypto.vault import data_key
 from app.db import Connection
+from app.referrals.whole import keep_whole
 
 
 def reason_of(table: str, row: UUID) -> Place:
@@ -13,5 +14,9 @@ def reason_of(table: str, row: UUID) -> Place:
 
 
 async def seal_reason(connection: Connection, referral_id: UUID, place: Place, reason: str) -> bytes:
-    """The reason as it is kept at this place. Raises `Unopenable`."""
+    """The reason as it is kept at this place; its referral stays whole until the transaction ends.
+
+    Raises `Unopenable`, and `Problem` (410) where the referral was disposed of.
+    """
+    await keep_whole(connection, referral_id)
     return (await data_key(connection, referral_id)).seal(place, reason.encode())

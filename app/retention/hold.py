@@ -12,11 +12,9 @@ from app.crypto.models import WrappedKey
 from app.crypto.sealing import Place
 from app.crypto.vault import Opener, data_key
 from app.db import Connection
-from app.errors import DISPOSED, STATE_CONFLICT, Problem
+from app.errors import STATE_CONFLICT, Problem
+from app.referrals.whole import keep_whole
 from app.retention.models import LegalHold
-
-# Disposal holds the same lock: whoever comes second sees what the first has done.
-_LOCK = text("SELECT disposed_at FROM referral WHERE id = :id FOR NO KEY UPDATE")
 
 _SET = text("""
     INSERT INTO legal_hold (referral_id, party, set_by, sealed_reason)
@@ -43,7 +41,7 @@ async def hold(connection: Connection, actor: Actor, referral_id: UUID, reason: 
 
     Raises `Problem`: 409 where it is on one already, 410 where it is disposed of.
     """
-    await _lock(connection, referral_id)
+    await keep_whole(connection, referral_id)
     sealed = (await data_key(connection, referral_id)).seal(_reason_of(referral_id), reason.encode())
     parameters = {"id": referral_id, "reason": sealed, "actor_party": actor.party, "actor_name": actor.name}
     if await connection.scalar(_SET, parameters) is None:
@@ -53,7 +51,7 @@ async def hold(connection: Connection, actor: Actor, referral_id: UUID, reason: 
 
 async def lift(connection: Connection, actor: Actor, referral_id: UUID, reason: str) -> None:
     """End a referral's legal hold. Raises `Problem`: 409 where it is on none, 410 where it is disposed of."""
-    await _lock(connection, referral_id)
+    await keep_whole(connection, referral_id)
     if await connection.scalar(_LIFT, {"id": referral_id}) is None:
         raise Problem(STATE_CONFLICT, "It is not on legal hold.")
     await _log(connection, actor, referral_id, "referral.legal_hold_lifted", reason)
@@ -78,11 +76,6 @@ async def held(connection: Connection, referral_id: UUID) -> Held | None:
         return None
     reason = Opener(connection).value(_reason_of(referral_id), referral_id, row, row.sealed_reason)
     return Held(row.since, row.party, row.set_by, reason.decode())
-
-
-async def _lock(connection: Connection, referral_id: UUID) -> None:
-    if await connection.scalar(_LOCK, {"id": referral_id}) is not None:
-        raise Problem(DISPOSED)
 
 
 async def _log(connection: Connection, actor: Actor, referral_id: UUID, action: str, reason: str) -> None:
