@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator
+from functools import partial
 
 from fastapi import APIRouter, FastAPI, Response
 from redis.asyncio import Redis
@@ -24,7 +25,7 @@ from app.administration import keys as keys_door
 from app.administration import log as audit_log
 from app.administration import log_pages
 from app.audit.note import Signer
-from app.crypto.keys import Keys
+from app.crypto.keys import Keys, Purpose
 from app.crypto.vault import check
 from app.db import AS_GATEWAY, Database, is_away
 from app.inbox import consents as consents_of_inbox
@@ -70,6 +71,7 @@ from app.status import pages as status_pages
 from app.status import reports as reports_door
 from app.status.live import Live
 from app.wake import Nobody, Wake
+from app.web import cursor as cursors
 from app.web.express import Lanes
 from app.web.guard import BodyGuard, BodyLimit
 from app.web.health import Probe, Readiness
@@ -243,6 +245,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     app.state.settings = configuration
     app.state.database = database
     app.state.keys = keys
+    cursors.sign_with(partial(keys.digest, Purpose.CURSOR))
     app.state.gate = Gate(configuration, keys, database)
     app.state.log_key = str(Signer.of(keys, configuration.log_origin).key)
     app.state.directory = DirectoryCache()

@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     SESSION = "gain session 1"
     FORM = "gain form 1"
     SIGN_IN = "gain sign-in 1"
+    CURSOR = "gain cursor 1"
     ONE_TIME_CODE = "gain one-time code 1"
     WEBHOOK = "gain webhook 1"
     WEBHOOK_ED25519 = "gain webhook ed25519 1"

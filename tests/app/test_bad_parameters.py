@@ -119,7 +119,7 @@ def test_a_bad_parameter_is_told_by_its_name(scene: Scene, path: str, query: str
 def _altered(cursor: str) -> dict[str, str]:
     """What a client could make of a cursor."""
     raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    head = raw[:6]
+    head = raw[:12]
 
     def made(position: str) -> str:
         return base64.urlsafe_b64encode(head + position.encode()).rstrip(b"=").decode()
