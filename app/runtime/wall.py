@@ -1,6 +1,6 @@
-"""The database as a process of the program must find it: a wall it cannot step over, and commits that last."""
+"""The database as a process of the program must find it: a wall it cannot step over, commits that last, a mute log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -19,7 +19,8 @@ _ASK = text("""
                       AND relnamespace = CAST(current_schema() AS regnamespace)) AS owns,
            current_setting('fsync') = 'off' AS forgets,
            current_setting('full_page_writes') = 'off' AS tears,
-           current_setting('synchronous_commit') = 'off' AS hurries
+           current_setting('synchronous_commit') = 'off' AS hurries,
+           (SELECT jsonb_object_agg(name, current_setting(name, true)) FROM unnest(CAST(:mute AS text[])) AS name) AS told
       FROM pg_roles WHERE rolname = current_user
 """)
 
@@ -33,16 +34,41 @@ _WHY = {
     "hurries": "synchronous_commit is off",
 }
 
+MUTE = {
+    "log_statement": "none",
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "log_error_verbosity": "terse",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
+"""What keeps PostgreSQL from writing statements, their values and the rows they fail on into its own log, unsealed."""
+
+_MUTER = {"log_min_messages": ("fatal", "panic"), "log_min_error_statement": ("fatal",)}
+"""What else will do: statements of ours end in no FATAL, which ends the connection."""
+
 
 async def complaints(database_url: str) -> list[str]:
     """What is wrong with the database's user and settings, for a gateway, worker or scheduler to sign in to."""
     engine = create_async_engine(database_url, poolclass=pool.NullPool, hide_parameters=True)
     try:
         async with engine.connect() as connection:
-            found = (await connection.execute(_ASK)).mappings().one()
+            found = (await connection.execute(_ASK, {"mute": list(MUTE)})).mappings().one()
     finally:
         await engine.dispose()
-    return [why.format(**found) for name, why in _WHY.items() if found[name]]
+    return [why.format(**found) for name, why in _WHY.items() if found[name]] + talkative(found["told"])
+
+
+def talkative(told: Mapping[str, str | None]) -> list[str]:
+    """Pure: which settings let PostgreSQL's log hold what was sent, and what to set; those it has not are none."""
+    return [
+        f"{name} is {value}, so its log may hold what is personal: set {name} = {MUTE[name]}"
+        for name, value in told.items()
+        if value is not None and value != MUTE[name] and value not in _MUTER.get(name, ())
+    ]
 
 
 async def check(settings: Settings) -> None:

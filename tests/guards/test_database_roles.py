@@ -13,7 +13,7 @@ from app.db import AS_GATEWAY, AS_WORKER, Database
 from app.runtime.migrate import migrate, prepare
 from app.runtime.refusal import StartRefused
 from app.runtime.roles import ACTED, COORDINATOR, COVERING, LOGINS, WORKER, missing, verifier
-from app.runtime.wall import complaints
+from app.runtime.wall import MUTE, complaints, talkative
 from app.schema import metadata
 from app.settings import Settings
 from tests.acts import rows
@@ -43,6 +43,46 @@ async def test_the_logins_are_worth_nothing_by_themselves(database: Database, da
 async def test_production_would_not_run_as_the_owner(database_url: str) -> None:
     found = await complaints(database_url)
     assert {"gain is a superuser", "gain owns tables", "fsync is off", "synchronous_commit is off"} <= set(found)
+
+
+# What PostgreSQL 18 comes with.
+STOCK = {
+    **MUTE,
+    "log_min_messages": "warning",
+    "log_min_error_statement": "error",
+    "log_error_verbosity": "default",
+    "log_parameter_max_length": "-1",
+}
+
+
+async def test_production_would_not_run_on_a_database_whose_log_holds_what_was_sent(
+    database: Database, database_url: str
+) -> None:
+    login = signed_in(database_url, WORKER)
+    assert not [why for why in await complaints(login) if "log" in why]
+    values = {**STOCK, "log_statement": "all", "log_min_duration_statement": "250", "log_min_duration_sample": "100"}
+    values |= {"log_transaction_sample_rate": "0.5", "log_parameter_max_length_on_error": "-1"}
+    assert values.keys() == MUTE.keys()
+    for name, value in values.items():
+        await _administer(database_url, f"ALTER DATABASE {database.engine.url.database} SET {name} = '{value}'")
+        [why] = [why for why in await complaints(login) if f"{name} is" in why]
+        assert f"set {name} = {MUTE[name]}" in why
+    assert len([why for why in await complaints(login) if "log may hold" in why]) == len(MUTE)
+
+
+def test_a_stock_server_is_told_what_to_set_and_a_muter_one_nothing() -> None:
+    assert [why.partition(" ")[0] for why in talkative(STOCK)] == [
+        "log_min_messages", "log_min_error_statement", "log_error_verbosity", "log_parameter_max_length",
+    ]  # fmt: skip
+    assert talkative({**MUTE, "log_min_messages": "panic", "log_min_error_statement": "fatal"}) == []
+
+
+def test_what_comes_with_the_program_is_as_mute_as_production_asks() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    embedded = (ROOT / "app" / "runtime" / "postgres.py").read_text(encoding="utf-8")
+    for name in MUTE.keys() - {"log_min_duration_sample", "log_transaction_sample_rate"}:  # as PostgreSQL has them
+        assert f"-c{name}={MUTE[name]}\n" in compose
+        assert f'"{name}": "{MUTE[name]}"' in embedded
 
 
 async def test_a_worker_cannot_act_for_a_party(database_url: str, configuration: Settings) -> None:
