@@ -41,7 +41,11 @@ _NOT_STORED: _Headers = (*_HEADERS, (b"cache-control", b"no-store"))
 _REVALIDATED: _Headers = (*_HEADERS, (b"cache-control", b"no-cache"))
 _NAMES = frozenset(name for name, _ in _NOT_STORED)
 
-_SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]{7,63}")
+# It goes into every line of the log and for ever into the sealed log, so no words: a UUID, 16 to 64 hex digits (ids of
+# traces), or a ULID, which begins with the time: 0 for centuries to come; I, L, O, U are none of its 26.
+_SANE_ID = re.compile(
+    rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}|0[0-9A-HJKMNP-TV-Z]{25}"
+)
 _QUIET_ROUTES = ("/health", "/metrics")
 
 log = logger()
@@ -117,7 +121,7 @@ class _Exchange:
 
 
 def _id_of(scope: Scope) -> str:
-    """The caller's `X-Request-Id` where it is a sane one, else a new one."""
+    """The caller's `X-Request-Id` where it is a UUID, hex digits or a ULID, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
             return str(value, "ascii")

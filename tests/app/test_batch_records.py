@@ -84,7 +84,7 @@ async def test_the_log_tells_of_the_batch_and_of_each_referral(
     cast: Cast, workers: Workers, database: Database
 ) -> None:
     force = await cast.play("SWP")
-    batch = await sent(force, lines(2) + b"{}\n", **{"X-Request-Id": "upload-0001"})
+    batch = await sent(force, lines(2) + b"{}\n", **{"X-Request-Id": "00f067aa0ba902b7"})
     await workers.run()
     found = await rows(
         database,
@@ -92,9 +92,9 @@ async def test_the_log_tells_of_the_batch_and_of_each_referral(
         " WHERE action LIKE 'batch.%' OR action = 'referral.accepted' ORDER BY id",
     )
     assert [(row["operation"], row["action"], row["party"], row["request_id"]) for row in found] == [
-        ("collection", "batch.received", "SWP", "upload-0001"),
-        ("collection", "referral.accepted", "SWP", "upload-0001"),
-        ("collection", "referral.accepted", "SWP", "upload-0001"),
+        ("collection", "batch.received", "SWP", "00f067aa0ba902b7"),
+        ("collection", "referral.accepted", "SWP", "00f067aa0ba902b7"),
+        ("collection", "referral.accepted", "SWP", "00f067aa0ba902b7"),
         ("alteration", "batch.completed", "GAIN", None),
     ]
     assert found[0]["detail"] == {"batch": batch["id"], "rows": 3, "rejected": 1}

@@ -23,12 +23,30 @@ from tests.app.things import CANARY
 from tests.conftest import SECRET
 
 
-async def test_a_sane_request_id_is_kept(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/health/live", headers={"X-Request-Id": "abc-12345_6"})
-    assert answer.headers["x-request-id"] == "abc-12345_6"
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "01a20652-f697-70a1-9e3a-8fb6c4c3ccd6",
+        "01A20652-F697-70A1-9E3A-8FB6C4C3CCD6",
+        "4bf92f3577b34da6a3ce929d0e0e4736",  # a trace
+        "00f067aa0ba902b7",
+        "f" * 64,
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    ],
+)
+async def test_a_request_id_that_can_hold_no_words_is_kept(client: httpx.AsyncClient, sent: str) -> None:
+    answer = await client.get("/health/live", headers={"X-Request-Id": sent})
+    assert answer.headers["x-request-id"] == sent
 
 
-@pytest.mark.parametrize("sent", ["short", "x" * 65, "with space in it", "<script>alert</script>", '"quoted-id"', ""])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "short", "x" * 65, "with space in it", "<script>alert</script>", '"quoted-id"', "", "abc-12345_6",
+        "Rhys-Quill-19840307", "deadbeef", "f" * 65, "RHYSQU1EEFEATHER0000000000", "01arz3ndektsv4rrffq69g5fav",
+        "01a20652-f697-70a1-9e3a-8fb6c4c3ccd6-Rhys",
+    ],
+)  # fmt: skip
 async def test_another_request_id_is_replaced(client: httpx.AsyncClient, sent: str) -> None:
     answer = await client.get("/health/live", headers={"X-Request-Id": sent})
     assert UUID(answer.headers["x-request-id"]).version == 7
@@ -209,7 +227,7 @@ logging.getLogger("celery.app.trace").error("Task %(name)s raised: %(exc)s", {{"
 
 async def main():
     transport = httpx.ASGITransport(make_app())
-    headers = {{"Authorization": "x", "X-Request-Id": "request-one"}}
+    headers = {{"Authorization": "x", "X-Request-Id": "4bf92f3577b34da6a3ce929d0e0e4736"}}
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
         await client.get("/v1/broken/row?{CANARY}=1")
         await client.get("/v1/things/{CANARY}")
@@ -249,7 +267,7 @@ def test_logs_are_json_lines_with_the_request_id_and_without_any_value() -> None
         ("/v1/things", 422, "invalid-body"),
         ("/static", 200, None),
     ]
-    assert all(line["request_id"] == "request-one" and line["ms"] > 0 for line in requests)
+    assert all(line["request_id"] == "4bf92f3577b34da6a3ce929d0e0e4736" and line["ms"] > 0 for line in requests)
     failed = next(line for line in lines if line["event"] == "request failed")
     assert failed["exception"]["type"] == "sqlalchemy.exc.IntegrityError"
     assert failed["exception"]["frames"][-1].endswith(":broken")

@@ -204,6 +204,7 @@ def play(played: Played) -> None:
     played.refused(coordinator.post(f"/v1/dispatches/{other}/extend", json={"due_at": WORD}))
     played.refused(agency.post("/v1/inbox/responses", json={"items": [{"id": item, "outcome": WORD, WORD: WORD}]}))
     played.refused(agency.get(f"/v1/inbox?state={WORD}", headers={"X-Request-Id": f"{WORD}!"}))
+    played.refused(agency.get(f"/v1/inbox?state={WORD}", headers={"X-Request-Id": f"Rhys-{WORD}-19840307"}))
     played.refused(agency.post("/v1/token", data={"grant_type": WORD, "client_secret": WORD, "scope": WORD}))
     played.refused(agency.get("/v1/inbox", headers={"Authorization": f"Bearer gain_{WORD}"}))
     played.refused(agency.post("/sign-in", data={"key": WORD}, headers={"Origin": f"https://{WORD}.invalid"}))
