@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.access.policy import Role
 from app.access.principal import behalf_of
-from app.db import AS_GATEWAY, AS_WORKER, Database
+from app.db import ACTING, AS_GATEWAY, AS_WORKER, Behalf, Database
 from app.runtime.migrate import migrate, prepare
 from app.runtime.refusal import StartRefused
 from app.runtime.roles import ACTED, COORDINATOR, COVERING, LOGINS, WORKER, missing, verifier
@@ -100,6 +100,17 @@ async def test_a_worker_cannot_act_for_a_party(database_url: str, configuration:
         await database.close()
 
 
+@pytest.mark.parametrize("acting", ["originator", "agency", "worker", "auditor"])
+async def test_why_an_alert_was_noted_and_what_salts_a_hash_is_read_by_nobody_who_does_not_need_it(
+    database: Database, acting: str
+) -> None:
+    for statement in ("SELECT sealed_reason FROM alert", "SELECT * FROM alert", "SELECT salt FROM audit_salt"):
+        with pytest.raises(DBAPIError) as refusal:
+            async with database.transaction(Behalf(ACTING + acting, ("GAIN",))) as connection:
+                await connection.execute(text(statement))
+        assert refused(refusal.value)
+
+
 async def test_every_table_is_walled_or_said_to_need_none(database: Database) -> None:
     walled = await rows(
         database,
@@ -176,6 +187,7 @@ async def test_what_runs_with_its_owners_rights_looks_only_where_it_was_told_to(
         "forget_draft_key",
         "refuse_dispatch_with_response",
         "refuse_dispatch_without_referral",
+        "refuse_key_of_disposed",
         "refuse_referral_with_dispatch",
         "refuse_response_without_dispatch",
         "report_dispatch_delete",
