@@ -17,6 +17,7 @@ from app.access import account, purpose_page, set_up, sign_in, token_door, with_
 from app.access.accounts.passwords import Passwords
 from app.access.accounts.provider import Provider
 from app.access.attempts import Attempts
+from app.access.cookies import is_secure
 from app.access.gate import Gate
 from app.access.openapi import describe_access
 from app.access.policy import Action
@@ -220,6 +221,7 @@ def create_app(configuration: Settings | None = None, wake: Wake | None = None) 
         BodyLimit(configuration.body_limit_bytes),
         dict.fromkeys((batches.PATH, my_uploads.PATH), batches.UPLOAD),
         lanes=_lanes(),
+        https=is_secure(configuration),
     )
     app.router.routes.extend(ROUTES)
     require_declarations(app, OPEN_PATHS)

@@ -138,7 +138,9 @@ class Settings(BaseSettings):
     )
     agency_in_flight: int = Field(default=20, ge=1, description="Calls that one process makes to one agency at once.")
     require_tokens: bool = Field(
-        default=False, description="Bare keys are refused everywhere but where they are exchanged: POST /v1/token."
+        default=False,
+        description="Bare keys are refused as bearer credentials: they are exchanged at POST /v1/token, and still open "
+        "a session at the sign-in page.",
     )
     token_key_version: int = Field(
         default=1,

@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.audit.record import Actor
-from app.crypto.sealing import Place
 from app.crypto.models import WrappedKey
+from app.crypto.sealing import Place
 from app.crypto.vault import Opener, data_key
 from app.db import Base, Connection
 from app.referrals.whole import keep_whole

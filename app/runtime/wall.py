@@ -20,7 +20,8 @@ _ASK = text("""
            current_setting('fsync') = 'off' AS forgets,
            current_setting('full_page_writes') = 'off' AS tears,
            current_setting('synchronous_commit') = 'off' AS hurries,
-           (SELECT jsonb_object_agg(name, current_setting(name, true)) FROM unnest(CAST(:mute AS text[])) AS name) AS told
+           (SELECT jsonb_object_agg(name, current_setting(name, true))
+              FROM unnest(CAST(:mute AS text[])) AS name) AS told
       FROM pg_roles WHERE rolname = current_user
 """)
 

@@ -21,7 +21,7 @@ Digest = Callable[[bytes], bytes]
 """A keyed hash of a message, of at least `_CODE_BYTES` bytes."""
 
 
-def _of_this_process(message: bytes, key: bytes = secrets.token_bytes(32)) -> bytes:  # noqa: B008  one for all calls
+def _of_this_process(message: bytes, key: bytes = secrets.token_bytes(32)) -> bytes:
     return hmac.digest(key, message, hashlib.sha256)
 
 
@@ -30,7 +30,7 @@ _digest: Digest = _of_this_process
 
 def sign_with(digest: Digest) -> None:
     """Sign with this from now on: cursors then serve every process that has its key. Before, this process alone."""
-    global _digest  # noqa: PLW0603  one master secret a process
+    global _digest
     _digest = digest
 
 

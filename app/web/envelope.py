@@ -38,24 +38,28 @@ _HEADERS: _Headers = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
 _NOT_STORED: _Headers = (*_HEADERS, (b"cache-control", b"no-store"))
+_HTTPS_ALONE: _Headers = ((b"strict-transport-security", b"max-age=31536000"),)
+"""RFC 6797, for a year and this host: what else its domain serves is not ours to say."""
 _REVALIDATED: _Headers = (*_HEADERS, (b"cache-control", b"no-cache"))
 _NAMES = frozenset(name for name, _ in _NOT_STORED)
 
 # It goes into every line of the log and for ever into the sealed log, so no words: a UUID, 16 to 64 hex digits (ids of
 # traces), or a ULID, which begins with the time: 0 for centuries to come; I, L, O, U are none of its 26.
-_SANE_ID = re.compile(
-    rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}|0[0-9A-HJKMNP-TV-Z]{25}"
-)
+_SANE_ID = re.compile(rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}|0[0-9A-HJKMNP-TV-Z]{25}")
 _QUIET_ROUTES = ("/health", "/metrics")
 
 log = logger()
 
 
 class Envelope:
-    """ASGI middleware around all routes. An error that nobody handled becomes 500, or 503 if the database is away."""
+    """ASGI middleware around all routes. An error that nobody handled becomes 500, or 503 if the database is away.
 
-    def __init__(self, app: ASGIApp) -> None:
+    With `https` every answer keeps browsers to it.
+    """
+
+    def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self.app = app
+        self._always = _HTTPS_ALONE if https else ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -64,7 +68,7 @@ class Envelope:
             return
         token = request_id.set(_id_of(scope))
         try:
-            await _Exchange(scope, receive, send).run(self.app)
+            await _Exchange(scope, receive, send, self._always).run(self.app)
         finally:
             request_id.reset(token)
 
@@ -72,8 +76,9 @@ class Envelope:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, always: _Headers) -> None:
         self._scope = scope
+        self._always = always
         self._receive = receive
         self._send = send
         self._started_at = time.perf_counter()
@@ -98,7 +103,10 @@ class _Exchange:
             present = _NAMES.intersection([name.lower() for name, _ in own])
             if present:
                 usual = tuple(header for header in usual if header[0] not in present)
-            message = {**message, "headers": [*own, *usual, (b"x-request-id", request_id.get().encode())]}
+            message = {
+                **message,
+                "headers": [*own, *usual, *self._always, (b"x-request-id", request_id.get().encode())],
+            }
         await self._send(message)
 
     async def _answer_error(self, error: Exception) -> None:

@@ -17,16 +17,18 @@ def install(
     *,
     drain: BodyLimit = DRAIN,
     lanes: Lanes | None = None,
+    https: bool = False,
 ) -> None:
     """Problem documents, request ids, body guard, health, /docs and /static.
 
-    Make the app with `docs_url=None, redoc_url=None, redirect_slashes=False`, and set `app.state.readiness`.
+    `https` says that browsers reach it by that alone. Make the app with `docs_url=None, redoc_url=None,
+    redirect_slashes=False`, and set `app.state.readiness`.
     """
     problems.install(app)
     app.include_router(health.router)
     docs.mount_docs(app)
     pages.mount_static(app)
     app.add_middleware(Express, lanes=lanes if lanes is not None else {})
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, https=https)
     # Outermost, so that an error's answer, too, waits until the client can read it.
     app.add_middleware(BodyGuard, limit=limit, larger=larger, drain=drain)

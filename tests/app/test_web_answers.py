@@ -12,11 +12,14 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from jinja2 import UndefinedError
+from pydantic import SecretStr
 
 from app import errors, metrics
 from app.crypto.keys import Keys
 from app.logs import describe
+from app.main import create_app
 from app.settings import Settings
+from app.wake import Nobody
 from app.web import pages
 from app.web.health import Readiness
 from tests.app.things import CANARY
@@ -50,6 +53,27 @@ async def test_a_request_id_that_can_hold_no_words_is_kept(client: httpx.AsyncCl
 async def test_another_request_id_is_replaced(client: httpx.AsyncClient, sent: str) -> None:
     answer = await client.get("/health/live", headers={"X-Request-Id": sent})
     assert UUID(answer.headers["x-request-id"]).version == 7
+
+
+@pytest.mark.parametrize(
+    ("public_url", "sent"),
+    [("https://gain.example", "max-age=31536000"), ("http://127.0.0.1:8000", None), ("", None)],
+)
+async def test_browsers_are_kept_to_https_where_that_is_how_they_reach_the_gateway(
+    public_url: str, sent: str | None
+) -> None:
+    reached = Settings(
+        database_url="postgresql+asyncpg://nobody@127.0.0.1:1/none",
+        broker_url="redis://127.0.0.1:1/0",
+        secret=SecretStr(SECRET),
+        public_url=public_url,
+    )
+    app = create_app(reached, Nobody())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        for path in ("/health/live", "/nowhere", "/v1/referrals", "/static/gain.css", "/problems/"):
+            answer = await client.get(path)
+            assert answer.headers.get("strict-transport-security") == sent, path
+    await app.state.database.close()
 
 
 async def test_answers_forbid_foreign_scripts_frames_and_caches(client: httpx.AsyncClient) -> None:
