@@ -86,10 +86,12 @@ _LOCK = Numbered.of("""
        FOR NO KEY UPDATE OF referral, dispatch
 """)
 
-_KNOWN = Numbered.of("SELECT id, dispatch_id, sameness, flag FROM response WHERE dispatch_id = ANY(CAST(:ids AS uuid[]))")
+_KNOWN = Numbered.of("""
+    SELECT id, dispatch_id, sameness, flag FROM response WHERE dispatch_id = ANY(CAST(:ids AS uuid[]))
+""")
 
-# One statement stores, logs, moves and settles, so that what answers have in common goes over the wire once; codes go as
-# one text, which costs the driver a fiftieth of an array. The log has an answer before what it leads to.
+# One statement stores, logs, moves and settles, so that what answers have in common goes over the wire once; codes go
+# as one text, which costs the driver a fiftieth of an array. The log has an answer before what it leads to.
 _STORE = Numbered.of("""
     WITH given AS MATERIALIZED (
         SELECT * FROM unnest(
