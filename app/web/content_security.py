@@ -16,5 +16,5 @@ NO_SCRIPT = "; ".join(_RULES)
 
 
 def of_page(nonce: str) -> str:
-    """The policy of one answer that is a page: its scripts run by the nonce that was made for it, and what they import."""
+    """The policy of one answer that is a page: its scripts, and what they import, run by the nonce made for it."""
     return f"{NO_SCRIPT}; script-src 'nonce-{nonce}'"

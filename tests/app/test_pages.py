@@ -10,10 +10,10 @@ from sqlalchemy import text
 from app.access.attempts import Attempts
 from app.access.forms import HEADER
 from app.access.policy import Role
-from app.web import content_security
 from app.db import Database
 from app.referrals.heartbeat import Beating, beat
 from app.settings import Settings
+from app.web import content_security
 from tests.browser import ORIGIN as OWN
 from tests.browser import carry_token, forms, send, signed_in, submit
 from tests.conftest import HIT, Cast, Workers, gateway, referral
