@@ -29,12 +29,12 @@ async def _pass(database: Database, passed: timedelta) -> int:
                    SET created_at = created_at - CAST(:passed AS interval), due_at = due_at - CAST(:passed AS interval),
                        expires_at = expires_at - CAST(:passed AS interval),
                        next_check_at = next_check_at - CAST(:passed AS interval),
-                       queried_at = queried_at - CAST(:passed AS interval)
+                       queried_at = queried_at - CAST(:passed AS interval),
+                       clock_from = clock_from - CAST(:passed AS interval)
             """),
             {"passed": passed},
         )
-    async with database.transaction() as connection:
-        return await Timekeeper().run(connection, WORKER)
+    return await Timekeeper().run(database, WORKER)
 
 
 async def _log(database: Database, key: UUID) -> list[str]:
