@@ -156,8 +156,8 @@ async def test_an_agency_is_chased_and_given_more_time(cast: Cast, workers: Work
     browser = await signed_in(cast, "TARIAN")
     place = f"/dispatches/{dispatches['HMRC']}"
     assert (await sent(browser, f"{place}/chase")).status_code == 303
-    for given in ("31 2 2090", "1 1 2020", "31 12 9999", "  "):
-        day = dict(zip(("day", "month", "year"), given.split(" "), strict=False))
+    for typed in ("31 2 2090", "1 1 2020", "31 12 9999", "  "):
+        day = dict(zip(("day", "month", "year"), typed.split(" "), strict=False))
         wrong = await sent(browser, f"{place}/extend", **{f"until-{part}": value for part, value in day.items()})
         assert wrong.status_code == 422
         assert 'href="#until-day"' in wrong.text

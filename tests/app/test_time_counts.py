@@ -19,7 +19,7 @@ from app.parties.policy import Policy
 from app.referrals import rounds, timekeeper
 from app.referrals.deadlines import working_days_after, working_days_before
 from app.referrals.rounds import Reference
-from app.referrals.schedule import expiry
+from app.referrals.schedule import expiry, steps
 from app.referrals.timekeeper import Timekeeper
 from app.routing.reference import MatrixCache
 from tests.acts import change, eventually, rows, submitted
@@ -230,7 +230,7 @@ async def test_a_dispatch_that_cannot_be_dealt_with_stops_no_other_clock(
         await change(database, REFUSE.format(id=poison))
         await change(database, GUARD)
     else:
-        monkeypatch.setattr(timekeeper, "steps", _failing_at(timekeeper.steps, await _due(database, poison)))
+        monkeypatch.setattr(timekeeper, "steps", _failing_at(steps, await _due(database, poison)))
 
     keeping = Timekeeper()
     assert await keeping.run(database, WORKER) == 5
@@ -248,13 +248,13 @@ async def test_a_dispatch_that_cannot_be_dealt_with_stops_no_other_clock(
     assert await _overdue(database) == {row["id"] for row in found}
 
 
-def _failing_at(steps: Any, due: datetime) -> Any:
+def _failing_at(rule: Any, due: datetime) -> Any:
     """The rule, but that it knows nothing of what is due then."""
 
     def failing(given: Any, *rest: Any) -> Any:
         if given.due == due:
             raise KeyError("HMRC")
-        return steps(given, *rest)
+        return rule(given, *rest)
 
     return failing
 
