@@ -19,8 +19,8 @@ _BEFORE = """
     VALUES (uuidv7(), 'GAIN-2020-000001', 'OLD', 'in_progress', 0, '{fraud}', '', 'k', now());
     INSERT INTO dispatch (id, referral_id, agency, state, priority, rule, release, reason, due_at, expires_at,
                           next_check_at, queried_at)
-    SELECT uuidv7(), referral.id, agency, state, 0, 'named', 0, 'named', now() + due, now() + interval '1 day',
-           now() + next, queried
+    SELECT uuidv7(), referral.id, given.agency, given.state, 0, 'named', 0, 'named', now() + due,
+           now() + interval '1 day', now() + next, queried
       FROM referral, (VALUES ('LOST', 'queued', interval '-1 hour', NULL, NULL),
                              ('RUNS', 'queued', interval '1 hour', interval '30 minutes', NULL),
                              ('ASKS', 'query', interval '-1 hour', NULL, now()))
@@ -36,8 +36,10 @@ async def filled_before(postgres: str) -> AsyncIterator[str]:
     url = _database(postgres, name)
     await migrate(url, "0024")
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    await connection.execute(_BEFORE)
-    await connection.close()
+    try:
+        await connection.execute(_BEFORE)
+    finally:
+        await connection.close()
     yield url
     await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
