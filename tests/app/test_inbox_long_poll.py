@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -303,6 +304,22 @@ async def test_a_message_of_the_originator_wakes_a_held_poll(house: House) -> No
     assert told.is_success, told.text
     [returned] = (await soon(poll)).json()["items"]
     assert [message["text"] for message in returned["messages"]] == [question["summary"], "The first."]
+
+
+async def test_a_reminder_wakes_a_held_poll_and_the_item_says_when(house: House) -> None:
+    agency, coordinator = await house.cast.play("HMRC"), await house.cast.play("TARIAN")
+    await house.submit("HMRC")
+    tag = await settled(agency)
+    [item] = (await agency.get("/v1/inbox")).json()["items"]
+    assert item["chased_at"] is None
+    poll = await house.holding(agency, **{"If-None-Match": tag})
+    assert (await coordinator.post(f"/v1/dispatches/{item['id']}/chase")).status_code == 200
+    answer = await soon(poll)
+    assert answer.headers["ETag"] != tag
+    [reminded] = answer.json()["items"]
+    assert datetime.fromisoformat(reminded["chased_at"]) <= datetime.now(UTC)
+    assert (await agency.get(f"/v1/inbox/{item['id']}")).json()["chased_at"] == reminded["chased_at"]
+    assert {**reminded, "chased_at": None} == item
 
 
 async def test_every_process_is_told(configuration: Settings, database: Database) -> None:
