@@ -22,6 +22,7 @@ from app.inbox.listener import LOOK_SECONDS
 from app.main import create_app
 from app.referrals.fan_out import FanOut
 from app.referrals.lifecycle import notify
+from app.referrals.timekeeper import Timekeeper
 from app.runtime.gateway import Connection
 from app.settings import Settings
 from app.wake import Nobody
@@ -320,6 +321,30 @@ async def test_a_reminder_wakes_a_held_poll_and_the_item_says_when(house: House)
     assert datetime.fromisoformat(reminded["chased_at"]) <= datetime.now(UTC)
     assert (await agency.get(f"/v1/inbox/{item['id']}")).json()["chased_at"] == reminded["chased_at"]
     assert {**reminded, "chased_at": None} == item
+
+
+async def test_the_clock_that_reminds_one_agency_and_ends_the_item_of_another_wakes_both(house: House) -> None:
+    """All that it does at once is one transaction, and each agency hears of its part."""
+    reminded, ended = await house.cast.play("HMRC"), await house.cast.play("EA")
+    await house.submit("HMRC", "EA")
+    async with house.database.transaction() as connection:
+        await connection.execute(
+            text("""
+                UPDATE dispatch
+                   SET created_at = created_at - passed, due_at = due_at - passed, expires_at = expires_at - passed,
+                       next_check_at = next_check_at - passed
+                  FROM (SELECT id AS of, CASE agency WHEN 'EA' THEN interval '90 days'
+                                              ELSE next_check_at - now() + interval '1 second' END AS passed
+                          FROM dispatch) AS given
+                 WHERE id = of
+            """)
+        )
+    polls = [await house.holding(agency, **{"If-None-Match": await settled(agency)}) for agency in (reminded, ended)]
+    async with house.database.transaction() as connection:
+        assert await Timekeeper().run(connection, WORKER) == 2
+    first, second = [(await soon(poll)).json()["items"] for poll in polls]
+    assert [item["chased_at"] is not None for item in first] == [True]
+    assert second == []
 
 
 async def test_every_process_is_told(configuration: Settings, database: Database) -> None:
