@@ -27,13 +27,12 @@ pytestmark = pytest.mark.usefixtures("everything_holds")
 COORDINATOR = Actor("TARIAN", "somebody")
 
 
-async def ask(cast: Cast) -> str:
-    """HMRC reads its one item and asks; returns its id."""
+async def ask(cast: Cast) -> None:
+    """HMRC reads its one item and asks."""
     agency = await cast.play("HMRC")
     [item] = await inbox(agency)
     asked = await agency.post(f"/v1/inbox/{item['id']}/response", json=QUESTION)
     assert (asked.status_code, asked.json()["state"]) == (201, "query")
-    return str(item["id"])
 
 
 async def reply(force: httpx.AsyncClient, database: Database) -> None:
@@ -64,15 +63,16 @@ async def test_each_reply_is_told_under_an_id_and_a_type_of_its_own(
         await workers.run(channels())
         await remind(database)
         await workers.run(channels())
+        [item] = await rows(database, "SELECT id FROM dispatch")
         for _ in range(2):
-            item = await ask(cast)
+            await ask(cast)
             await workers.run(channels())
             await reply(force, database)
             await workers.run(channels())
         await remind(database)
         await workers.run(channels())
     told = ["new", "chase", "replied", "replied.2", "chase.2"]
-    assert ids(agency) == [f"{item}.{kind}" for kind in told]
+    assert ids(agency) == [f"{item.id}.{kind}" for kind in told]
     types = [orjson.loads(call.body)["type"] for call in agency.calls]
     assert types == [f"dispatch.{kind.partition('.')[0]}" for kind in told]
     assert not [call for call in agency.calls if b"first" in call.body], "the reply itself is read in the inbox"
