@@ -340,8 +340,7 @@ async def test_the_clock_that_reminds_one_agency_and_ends_the_item_of_another_wa
             """)
         )
     polls = [await house.holding(agency, **{"If-None-Match": await settled(agency)}) for agency in (reminded, ended)]
-    async with house.database.transaction() as connection:
-        assert await Timekeeper().run(connection, WORKER) == 2
+    assert await Timekeeper().run(house.database, WORKER) == 2
     first, second = [(await soon(poll)).json()["items"] for poll in polls]
     assert [item["chased_at"] is not None for item in first] == [True]
     assert second == []

@@ -8,7 +8,11 @@ from sqlalchemy import text
 
 from app.audit.record import Actor
 from app.db import Connection
+from app.parties.codes import Priority
+from app.parties.policy import Policy
+from app.referrals.codes import priority_of
 from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.schedule import Span, expiry, next_check, steps
 
 _CHASE = text("""
     WITH chased AS (
@@ -49,11 +53,17 @@ _SET_CHECKS = text("""
      WHERE dispatch.id = given.id AND dispatch.next_check_at IS NOT NULL
 """)
 
+_RUNNING = text("""
+    SELECT priority, coalesce(clock_from, created_at) AS received, now() AS now FROM dispatch
+     WHERE id = :id AND state IN ('queued', 'delivered', 'acknowledged')
+       FOR NO KEY UPDATE
+""")
+
 _EXTEND = text("""
     WITH extended AS (
         UPDATE dispatch
-           SET due_at = :due_at, expires_at = :expires_at, next_check_at = :due_at, overdue_at = NULL
-         WHERE id = :id AND state IN ('queued', 'delivered', 'acknowledged')
+           SET due_at = :due_at, expires_at = :expires_at, next_check_at = :next_check_at, overdue_at = NULL
+         WHERE id = :id
         RETURNING id, referral_id, agency
     ), logged AS (
         INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, dispatch_id)
@@ -87,13 +97,21 @@ async def set_checks(connection: Connection, checks: Mapping[UUID, datetime | No
         await connection.execute(_SET_CHECKS, {"ids": list(checks), "checks": list(checks.values())})
 
 
-async def extend(
-    connection: Connection, actor: Actor, dispatch_id: UUID, due_at: datetime, expires_at: datetime
-) -> bool:
-    """Give an open dispatch more time; False where it is not open, or its clock stands."""
-    parameters = {"id": dispatch_id, "due_at": due_at, "expires_at": expires_at, **actor.parameters()}
-    agency = await connection.scalar(_EXTEND, parameters)
-    if agency is None:
+async def extend(connection: Connection, actor: Actor, dispatch_id: UUID, due_at: datetime, policy: Policy) -> bool:
+    """Give an open dispatch until then, and after it the grace of its agency's policy; the chases still to come follow.
+
+    False where it is not open, or its clock stands.
+    """
+    row = (await connection.execute(_RUNNING, {"id": dispatch_id})).one_or_none()
+    if row is None:
         return False
+    priority = Priority(priority_of(row.priority))
+    given = Span(row.received, due_at, expiry(due_at, priority, policy))
+    times = {
+        "due_at": given.due,
+        "expires_at": given.expires,
+        "next_check_at": next_check(steps(given, priority, policy), row.now),
+    }
+    agency = await connection.scalar(_EXTEND, {"id": dispatch_id, **times, **actor.parameters()})
     await inboxes_changed(connection, [agency])
     return True
