@@ -136,7 +136,11 @@ class Settings(BaseSettings):
     audit_retention_days: int = Field(
         default=0, ge=0, description="Days after which `gain audit prune` deletes entries' content; 0 keeps all."
     )
-    agency_in_flight: int = Field(default=20, ge=1, description="Calls that one process makes to one agency at once.")
+    agency_in_flight: int = Field(
+        default=20,
+        ge=1,
+        description="Calls that one process makes to one agency at once; several processes make as many each.",
+    )
     require_tokens: bool = Field(
         default=False, description="Bare keys are refused everywhere but where they are exchanged: POST /v1/token."
     )

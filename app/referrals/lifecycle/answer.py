@@ -1,5 +1,6 @@
 """Answers come through this verb, whoever gives them: an agency over HTTP or an adapter in a worker."""
 
+import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -64,6 +65,7 @@ class _Locked(NamedTuple):
     agency: str
     state: str
     attempt: int
+    replies: int
     claim_id: UUID | None
     claim_lives: bool | None
     ring_key: str | None
@@ -76,8 +78,8 @@ _FLAGS = {Verdict.RECORDED: None, Verdict.CONFLICT: "conflict", Verdict.NO_LONGE
 _ALERTS = {Verdict.CONFLICT: AlertKind.CONFLICTING_ANSWER, Verdict.NO_LONGER_OPEN: AlertKind.LATE_ANSWER}
 
 _LOCK = Numbered.of("""
-    SELECT dispatch.id, dispatch.referral_id, dispatch.agency, dispatch.state, dispatch.attempt, dispatch.claim_id,
-           dispatch.claim_expires_at > now() AS claim_lives, data_key.ring_key, data_key.wrapped,
+    SELECT dispatch.id, dispatch.referral_id, dispatch.agency, dispatch.state, dispatch.attempt, dispatch.replies,
+           dispatch.claim_id, dispatch.claim_expires_at > now() AS claim_lives, data_key.ring_key, data_key.wrapped,
            referral.disposed_at IS NOT NULL AS disposed
       FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
       LEFT JOIN data_key ON data_key.referral_id = dispatch.referral_id
@@ -173,7 +175,9 @@ async def record_answers(connection: Connection, answers: Sequence[Answer]) -> l
         if dispatch.disposed:
             results.append(Recorded(Verdict.DISPOSED))
             continue
-        before = kept.get((answer.dispatch_id, answer.sameness))
+        meanings = _meanings(answer, dispatch.replies, states[answer.dispatch_id])
+        answer = answer._replace(sameness=meanings[0])
+        before = next((kept[key] for one in meanings if (key := (answer.dispatch_id, one)) in kept), None)
         verdict = judge(states[answer.dispatch_id], before[1] if before else None, known=before is not None)
         if before is not None:
             results.append(Recorded(verdict, before[0], states[answer.dispatch_id]))
@@ -190,6 +194,21 @@ async def record_answers(connection: Connection, answers: Sequence[Answer]) -> l
     await _store(connection, stored, dispatches)
     await _tell_coordinators(connection, stored)
     return results
+
+
+def _meanings(answer: Answer, replies: int, state: str) -> list[bytes]:
+    """Pure: the samenesses under which the same may be kept already; the first is its own.
+
+    A question asked again after a reply is a new one, until the dispatch has ended: then nothing new is asked.
+    """
+    if answer.outcome != Outcome.MORE_INFORMATION or not replies:
+        return [answer.sameness]
+    asked_after = range(replies, -1, -1) if state in FINAL else [replies]
+    return [_asked_after(answer.sameness, number) for number in asked_after]
+
+
+def _asked_after(sameness: bytes, replies: int) -> bytes:
+    return hashlib.sha256(sameness + replies.to_bytes(2)).digest() if replies else sameness
 
 
 def _overtaken(answer: Answer, dispatch: _Locked) -> Verdict | None:

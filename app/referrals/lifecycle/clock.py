@@ -18,9 +18,13 @@ _CHASE = text("""
     WITH chased AS (
         UPDATE dispatch
            SET chased_at = now(), chases = chases + 1,
-               -- Agencies that are told by notice are told again; the others see it in their inbox.
+               -- Agencies that are told by notice are told again, with all its tries; the others see it in their inbox.
                due_delivery_at = CASE WHEN party.channel IN ('push', 'email') THEN now()
-                                      ELSE dispatch.due_delivery_at END
+                                      ELSE dispatch.due_delivery_at END,
+               failures = CASE WHEN party.channel IN ('push', 'email') THEN 0 ELSE dispatch.failures END,
+               -- What comes of a notice still under way must not settle this one, nor put it off.
+               attempt = dispatch.attempt
+                         + CASE WHEN dispatch.attempt > 0 AND party.channel IN ('push', 'email') THEN 1 ELSE 0 END
           FROM party
          WHERE party.code = dispatch.agency AND dispatch.id = ANY(CAST(:ids AS uuid[]))
            AND dispatch.state IN ('queued', 'delivered', 'acknowledged')
@@ -29,7 +33,7 @@ _CHASE = text("""
         INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, dispatch_id)
         SELECT 'alteration', 'dispatch.chased', :actor_party, :actor_name, :request_id, referral_id, id FROM chased
     )
-    SELECT id FROM chased
+    SELECT id, agency FROM chased
 """)
 
 _OVERDUE = text("""
@@ -70,10 +74,14 @@ _EXTEND = text("""
 
 
 async def chase(connection: Connection, actor: Actor, dispatch_ids: Collection[UUID]) -> set[UUID]:
-    """Remind the agencies of these dispatches, by their channel and in the timeline; returns those still open."""
+    """Remind the agencies of these dispatches, by their channel, in their inbox and in the timeline.
+
+    Returns those still open.
+    """
     if not dispatch_ids:
         return set()
-    rows = await connection.execute(_CHASE, {"ids": list(dispatch_ids), **actor.parameters()})
+    rows = (await connection.execute(_CHASE, {"ids": list(dispatch_ids), **actor.parameters()})).all()
+    await inboxes_changed(connection, {row.agency for row in rows})
     return {row.id for row in rows}
 
 

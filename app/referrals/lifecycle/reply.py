@@ -35,9 +35,13 @@ _RETURN = text("""
     UPDATE dispatch
        SET state = 'delivered', queried_at = NULL, clock_from = :clock_from, due_at = :due_at,
            expires_at = :expires_at, next_check_at = :next_check_at, claim_id = NULL, claim_expires_at = NULL,
-           -- An adapter that handed it over before hands it over again, or tells the agency of the reply.
-           due_delivery_at = CASE WHEN attempt > 0 THEN now() END
-     WHERE id = :id
+           replies = replies + 1, replied_at = now(),
+           -- An adapter that handed it over before hands it over again; who is told by notice is told of the reply, and
+           -- a notice still under way says nothing of it (see `chase`).
+           due_delivery_at = CASE WHEN attempt > 0 OR party.channel IN ('push', 'email') THEN now() END, failures = 0,
+           attempt = attempt + CASE WHEN attempt > 0 AND party.channel IN ('push', 'email') THEN 1 ELSE 0 END
+      FROM party
+     WHERE party.code = dispatch.agency AND dispatch.id = :id
 """)
 
 
