@@ -11,20 +11,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from app.db import Database
-from app.parties.channels import set_push_endpoint
-from app.parties.hosts import ApprovedHosts
 from app.settings import Settings
 from tests.faults import report
-from tests.faults.endpoint import PUSHED, PushedAgency
-from tests.faults.plant import RING, SECRET, Plant, running, until
+from tests.faults.plant import RING, SECRET, Plant, running
 from tests.faults.recording import PERSONAL, Account, Recorder
-from tests.workers.outside import ADMINISTRATOR
 
-_HOSTS = ApprovedHosts.parse("127.0.0.1=127.0.0.0/8", development=True)
-_CHANNEL = text("UPDATE party SET channel = :channel WHERE code = :agency")
 _ACCOUNTS = pytest.StashKey[dict[str, Account]]()
 
 
@@ -89,26 +82,6 @@ async def recorder(plant: Plant, request: pytest.FixtureRequest) -> AsyncIterato
     """The recording client. The test settles its account; nothing may be wrong with it."""
     async with recording(plant, request) as recorder:
         yield recorder
-
-
-@pytest.fixture
-async def pushed(recorder: Recorder) -> AsyncIterator[PushedAgency]:
-    """The endpoint of an agency that is pushed to; it works, and the worker knows of it."""
-    endpoint = PushedAgency()
-    try:
-        await recorder.key(PUSHED)
-        async with recorder.database.transaction() as connection:
-            await connection.execute(_CHANNEL, {"channel": "push", "agency": PUSHED})
-            await set_push_endpoint(connection, ADMINISTRATOR, _HOSTS, PUSHED, endpoint.url)
-        first = await recorder.submit([PUSHED])
-        assert first is not None
-        # Every worker learns of the channel within 5 s; what was sent out before is adopted after 15 ticks.
-        await asyncio.to_thread(until, lambda: endpoint.calls, 60, "the agency is told")
-        yield endpoint
-    finally:
-        async with recorder.database.transaction() as connection:
-            await connection.execute(_CHANNEL, {"channel": "inbox", "agency": PUSHED})
-        await asyncio.to_thread(endpoint.stop)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

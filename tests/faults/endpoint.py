@@ -12,9 +12,6 @@ import orjson
 
 from tests.workers.outside import OK, Agency, Behaviour, answer
 
-PUSHED = "NRW"
-"""Who works from its inbox otherwise, and is pushed to here."""
-
 _CHUNK = b"x" * 65_536
 RETRY_AFTER_SECONDS = 2
 
@@ -68,8 +65,6 @@ class PushedAgency:
         self._turns = itertools.cycle([OK])
         self.calls: list[tuple[float, str, Behaviour]] = []
         """When, which dispatch, what was done with the call."""
-        self.ages: list[float] = []
-        """How many seconds ago each call was signed, as it says."""
         self._listening = threading.Event()
         self.url = ""
         self._agency = Agency(self._behave)
@@ -92,9 +87,7 @@ class PushedAgency:
 
     async def _behave(self, writer: asyncio.StreamWriter) -> None:
         turn = next(self._turns)
-        call = self._agency.calls.pop()
-        about = orjson.loads(call.body)["data"]["id"]
-        self.ages.append(time.time() - int(call.headers["webhook-timestamp"]))
+        about = orjson.loads(self._agency.calls.pop().body)["data"]["id"]
         self.calls.append((time.monotonic(), about, turn))
         await turn(writer)
 

@@ -2,25 +2,51 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
 
-from tests.faults.endpoint import BEHAVIOURS, PUSHED, RETRY_AFTER_SECONDS, PushedAgency
+from app.parties.channels import set_push_endpoint
+from app.parties.hosts import ApprovedHosts
+from tests.faults.endpoint import BEHAVIOURS, RETRY_AFTER_SECONDS, PushedAgency
 from tests.faults.plant import Plant, until
 from tests.faults.recording import ADAPTED, Recorder
-from tests.workers.outside import OK
+from tests.workers.outside import ADMINISTRATOR, OK
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
+AGENCY = "NRW"
+_HOSTS = ApprovedHosts.parse("127.0.0.1=127.0.0.0/8", development=True)
+_CHANNEL = text("UPDATE party SET channel = :channel WHERE code = :agency")
 _ENDED = text("SELECT disabled_reason FROM push_endpoint WHERE agency = :agency")
+
+
+@pytest.fixture
+async def pushed(recorder: Recorder) -> AsyncIterator[PushedAgency]:
+    """The endpoint of an agency that is pushed to; it works, and the worker knows of it."""
+    endpoint = PushedAgency()
+    try:
+        await recorder.key(AGENCY)
+        async with recorder.database.transaction() as connection:
+            await connection.execute(_CHANNEL, {"channel": "push", "agency": AGENCY})
+            await set_push_endpoint(connection, ADMINISTRATOR, _HOSTS, AGENCY, endpoint.url)
+        first = await recorder.submit([AGENCY])
+        assert first is not None
+        # Every worker learns of the channel within 5 s; what was sent out before is adopted after 15 ticks.
+        await asyncio.to_thread(until, lambda: endpoint.calls, 60, "the agency is told")
+        yield endpoint
+    finally:
+        async with recorder.database.transaction() as connection:
+            await connection.execute(_CHANNEL, {"channel": "inbox", "agency": AGENCY})
+        await asyncio.to_thread(endpoint.stop)
 
 
 async def _answer_everything(recorder: Recorder) -> None:
     """The agency opens its inbox, and answers all that is in it."""
     for receipt in [one for one in recorder.receipts if one.kind == "referral"]:
-        dispatch = (await recorder.opened(receipt.id))[PUSHED]
-        answer = await recorder.answer(PUSHED, dispatch["id"], receipt.id, {"outcome": "no_hit", "summary": "Nothing."})
+        dispatch = (await recorder.opened(receipt.id))[AGENCY]
+        answer = await recorder.answer(AGENCY, dispatch["id"], receipt.id, {"outcome": "no_hit", "summary": "Nothing."})
         assert answer is not None
         assert answer.status_code == 201
 
@@ -29,7 +55,7 @@ async def _answer_everything(recorder: Recorder) -> None:
 async def test_an_endpoint_that_fails(plant: Plant, recorder: Recorder, pushed: PushedAgency, kind: str) -> None:
     behaves, before = BEHAVIOURS[kind], plant.footprint()["worker"]
     pushed.behave(behaves)
-    await recorder.load(10, addressees=[PUSHED, *ADAPTED])
+    await recorder.load(10, addressees=[AGENCY, *ADAPTED])
     assert await recorder.moved_on(20), "all others have answered"
     await asyncio.to_thread(until, lambda: sum(what is behaves for *_, what in pushed.calls) >= 5, 30, "five calls")
     assert plant.footprint()["worker"].mebibytes - before.mebibytes < 100, "it does not hold what it is sent"
@@ -49,7 +75,7 @@ def _keeps_to_retry_after(pushed: PushedAgency, kind: str) -> None:
 @pytest.mark.short
 async def test_an_endpoint_that_fails_in_every_way_in_turn(recorder: Recorder, pushed: PushedAgency) -> None:
     pushed.behave(*(behaves for kind, behaves in BEHAVIOURS.items() if kind != "410"))
-    await recorder.load(10, addressees=[PUSHED, *ADAPTED])
+    await recorder.load(10, addressees=[AGENCY, *ADAPTED])
     assert await recorder.moved_on(20), "all others have answered"
     await asyncio.to_thread(until, lambda: len(pushed.calls) > len(BEHAVIOURS), 30, "each of them was met")
     pushed.behave(OK)
@@ -60,7 +86,7 @@ async def test_an_endpoint_that_fails_in_every_way_in_turn(recorder: Recorder, p
 @pytest.mark.short
 async def test_an_endpoint_that_is_gone_is_left_alone_and_shown(recorder: Recorder, pushed: PushedAgency) -> None:
     pushed.behave(BEHAVIOURS["410"])
-    await recorder.load(10, addressees=[PUSHED, *ADAPTED])
+    await recorder.load(10, addressees=[AGENCY, *ADAPTED])
     assert await recorder.moved_on(20), "all others have answered"
     deadline = time.monotonic() + 20
     while (reason := await _ended(recorder)) is None:
@@ -69,7 +95,7 @@ async def test_an_endpoint_that_is_gone_is_left_alone_and_shown(recorder: Record
     assert "410" in reason
     await asyncio.sleep(6)  # every worker has learnt of it by now
     known = len(pushed.calls)
-    await recorder.load(5, addressees=[PUSHED, *ADAPTED])
+    await recorder.load(5, addressees=[AGENCY, *ADAPTED])
     assert await recorder.moved_on(20), "all others have answered"
     assert len(pushed.calls) == known, "it is not called any more"
     await _answer_everything(recorder)
@@ -78,5 +104,5 @@ async def test_an_endpoint_that_is_gone_is_left_alone_and_shown(recorder: Record
 
 async def _ended(recorder: Recorder) -> str | None:
     async with recorder.database.transaction() as connection:
-        reason = await connection.scalar(_ENDED, {"agency": PUSHED})
+        reason = await connection.scalar(_ENDED, {"agency": AGENCY})
     return None if reason is None else str(reason)
