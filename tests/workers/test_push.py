@@ -16,6 +16,7 @@ import psutil
 import pytest
 from standardwebhooks import Webhook
 
+from app import clock
 from app.crypto.keys import Keys
 from app.crypto.webhooks import Signer, webhook_secret
 from app.parties.hosts import ApprovedHosts
@@ -56,7 +57,8 @@ async def session() -> AsyncIterator[SafeClient]:
 
 def adapter(session: SafeClient, url: str, *versions: int) -> PushAdapter:
     """HMRC's adapter."""
-    return PushAdapter(session, Endpoint(url, Signer(KEYS, "HMRC", versions or (1,))), "https://gain.example")
+    endpoint = Endpoint(url, Signer(KEYS, "HMRC", versions or (1,)))
+    return PushAdapter(session, endpoint, "https://gain.example", now=clock.now)
 
 
 async def failure(session: SafeClient, behaves: Behaviour) -> TransportError:
