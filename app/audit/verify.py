@@ -13,13 +13,11 @@ from sqlalchemy import Row, text
 
 from app.audit import prove
 from app.audit.entry import COLUMNS, hashed
-from app.audit.note import VerifierKey
+from app.audit.note import NotSigned, VerifierKey
 from app.audit.promises import Promise, PromiseBroken, Source, in_file, stored
+from app.audit.pruned import PRUNED, declared
 from app.audit.tree import Frontier, Node
 from app.db import Connection
-
-PRUNED = "audit.pruned"
-"""The action that says that content was pruned: `detail.to` is the first entry whose content was kept."""
 
 _CHUNK = 5_000
 _OWN_COLUMNS = 3  # of an entry, before those of its event
@@ -73,6 +71,7 @@ class _Pass:
     """One pass over the log."""
 
     connection: Connection
+    keys: Sequence[VerifierKey]
     sources: Sequence[Source]
     frontier: Frontier = field(default_factory=Frontier)
     nodes: int = 0
@@ -92,8 +91,8 @@ async def verify(
 ) -> Verified:
     """Verify the log in the caller's transaction, which must be REPEATABLE READ. Raises `Tampered`.
 
-    `keys` are those that may have signed checkpoints, `file` one of checkpoints that is there; `progress` is told the
-    size so far.
+    `keys` are those that may have signed checkpoints and prunings, `file` one of checkpoints that is there; `progress`
+    is told the size so far.
     """
     head = (await connection.execute(_HEAD)).one_or_none()
     if head is None:
@@ -102,7 +101,7 @@ async def verify(
     sources = [Source(stored(connection, keys))]
     if file is not None:
         sources.append(Source(in_file(file, keys, unordered)))
-    walk = _Pass(connection, sources)
+    walk = _Pass(connection, keys, sources)
     try:
         for source in sources:
             await source.advance()
@@ -145,13 +144,11 @@ def _fault(walk: _Pass, row: Row[tuple[object, ...]], expected: int, pruned: int
     if hashed(row[_OWN_COLUMNS:], expected) != row.leaf:
         return Tampered(expected, f"its event (id {row.event_id}) is not the one that was sealed here")
     if row.action == PRUNED:
-        walk.pruned_to = max(walk.pruned_to, _pruned_to(row.detail))
+        try:
+            walk.pruned_to = max(walk.pruned_to, declared(orjson.loads(row.detail or "{}"), walk.keys))
+        except NotSigned as refusal:
+            return Tampered(expected, f"its event (id {row.event_id}) declares a pruning, and {refusal}")
     return None
-
-
-def _pruned_to(detail: str | None) -> int:
-    found = orjson.loads(detail or "{}").get("to", 0)
-    return found if isinstance(found, int) else 0
 
 
 async def _extend(walk: _Pass, leaves: Sequence[bytes]) -> None:

@@ -66,15 +66,23 @@ def export_audit(
 @commands.command("verify-export")
 def verify_exported(
     file: Annotated[Path, typer.Argument(help="A file that `gain audit export` wrote.")],
-    key: Annotated[str | None, typer.Option(help="The log's public key, from somebody you trust.")] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="The log's public key, from somebody you trust; again for those of earlier secrets."),
+    ] = None,
 ) -> None:
     """Check an exported log against its signed checkpoint. Needs no database, no secret, no setting."""
     from app.runtime.auditing import check_export
 
-    found = check_export(file, key, say)
-    if key is None:
+    found = check_export(file, key or [], say)
+    if not key:
         say(f"checked against the key that the file itself names; compare it with the log's own: {found.key}")
     say(f"{found.kind}: {found.entries:,} entries hold; content pruned: {found.pruned:,}")
+    if found.pruned:
+        say(
+            f"{found.pruned:,} entries are without their content: entry {found.declared_by} declares, signed, "
+            f"that what stood before entry {found.pruned_to} was pruned"
+        )
     print(found.note, end="")
 
 
