@@ -14,7 +14,7 @@ from sqlalchemy import Row, text
 from app.audit import prove
 from app.audit.entry import COLUMNS, hashed
 from app.audit.note import NotSigned, VerifierKey
-from app.audit.promises import Promise, PromiseBroken, Source, in_file, stored
+from app.audit.promises import Aside, Promise, PromiseBroken, Source, in_file, stored
 from app.audit.pruned import PRUNED, declared
 from app.audit.tree import Frontier, Node
 from app.db import Connection
@@ -57,13 +57,17 @@ class Tampered(Exception):
 
 @dataclass(slots=True)
 class Verified:
-    """What a whole log comes to: its tree; how many entries no checkpoint covers yet, and whose content is pruned."""
+    """What a whole log comes to: its tree; how many entries no checkpoint covers yet, and whose content is pruned.
+
+    `unfinished` are the lines of the file of checkpoints whose writing was cut off.
+    """
 
     size: int
     root: bytes
     unsigned: int
     pruned: int
     waiting: int
+    unfinished: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -97,21 +101,21 @@ async def verify(
     head = (await connection.execute(_HEAD)).one_or_none()
     if head is None:
         raise Tampered(None, "the row that says how far the log is sealed is gone (audit_head)")
-    unordered: list[Promise] = []
+    aside = Aside()
     sources = [Source(stored(connection, keys))]
     if file is not None:
-        sources.append(Source(in_file(file, keys, unordered)))
+        sources.append(Source(in_file(file, keys, aside)))
     walk = _Pass(connection, keys, sources)
     try:
         for source in sources:
             await source.advance()
         await _walk(walk, head.pruned, progress)
-        await _compare_with_rest(walk, head, unordered)
+        await _compare_with_rest(walk, head, aside.unordered)
     except PromiseBroken as broken:
         raise Tampered(None, str(broken)) from None
     waiting = await connection.scalar(_WAITING) or 0
     size = walk.frontier.size
-    return Verified(size, walk.frontier.root(), size - walk.sound, walk.gone, waiting)
+    return Verified(size, walk.frontier.root(), size - walk.sound, walk.gone, waiting, tuple(aside.unfinished))
 
 
 async def _walk(walk: _Pass, pruned: int, progress: Callable[[int], None]) -> None:

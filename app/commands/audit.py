@@ -30,6 +30,8 @@ def verify_audit(
         f"{found.size:,} entries verified, {found.unsigned:,} of them after the last checkpoint; "
         f"content pruned: {found.pruned:,}; not sealed yet: {found.waiting:,}"
     )
+    for line in found.unfinished:
+        say(f"line {line} of the file of checkpoints is unfinished: a full disk or a power cut ended it")
     print(proof.note, end="")
 
 

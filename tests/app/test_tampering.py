@@ -377,6 +377,33 @@ async def test_a_damaged_file_of_checkpoints_is_told(log: Log, line: str) -> Non
         await log.verified()
 
 
+@pytest.mark.parametrize("left", [1, 30, 150, -2])
+async def test_a_line_that_was_cut_off_is_told_as_unfinished_and_the_next_one_stands_for_itself(
+    log: Log, left: int
+) -> None:
+    """A full disk or a power cut leaves part of the last line, and the next scheduler writes after it."""
+    first, second = log.file.read_bytes().splitlines(keepends=True)
+    log.file.write_bytes(first + second[:left])
+    assert (await log.verified()).unfinished == (2,)
+    await log.owner_does("DELETE FROM audit_checkpoint WHERE size > 300")
+    await _sign(log.database, log.file)
+    found = await log.verified()
+    assert (found.unfinished, found.unsigned) == ((2,), 0)
+    await log.owner_does("UPDATE audit_event SET party = 'GMP' WHERE id = " + NTH.format(610))
+    await log.rewritten()
+    with pytest.raises(Tampered, match=r"checkpoints\.jsonl line 3"):
+        await log.verified()
+
+
+async def test_a_line_that_lacks_its_end_alone_counts(log: Log) -> None:
+    log.file.write_bytes(log.file.read_bytes().rstrip(b"\n"))
+    assert (await log.verified()).unfinished == ()
+    await log.owner_does("DELETE FROM audit_checkpoint WHERE size > 300")
+    await _sign(log.database, log.file)
+    assert len(log.file.read_bytes().splitlines()) == 3
+    assert (await log.verified()).unfinished == ()
+
+
 async def test_disposal_of_what_was_said_keeps_the_proofs(log: Log) -> None:
     private = commit({"purpose": "Mr Quillfeather asked", "name": "Quillfeather"})
     event = Event(Operation.CONSULTATION, "searched", private=private)
