@@ -23,8 +23,8 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = Field(
         default="development",
         description="`production` refuses to start with the simulation on, a weak secret, a key ring of tests, "
-        "as a superuser or owner of the database, where its commits do not last, or a scheduler without a place outside "
-        "the database for the log's checkpoints.",
+        "as a superuser or owner of the database, where its commits do not last, or a scheduler whose checkpoints "
+        "of the log would stay in the database.",
     )
     data_dir: Path = Field(
         default=Path(".gain"),

@@ -1,16 +1,18 @@
 """Pruning: old content goes, every proof stays, and only a beginning of the log that the log itself tells of."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from app.audit import prove, prune
+from app.audit import checkpoints, export, prove, prune
 from app.audit.note import Signer
 from app.audit.pruned import PRUNED
 from app.audit.record import Actor, Event, Operation, record
 from app.audit.seal import seal_all
 from app.audit.tree import verify_inclusion
+from app.audit.verify_export import ExportRefused, verify_export
 from app.crypto.keys import Keys
 from app.db import Database
 from app.settings import Settings
@@ -67,6 +69,23 @@ async def test_the_content_goes_and_the_proofs_stay(old: Database) -> None:
         assert await prove.inclusion(connection, 7, 500) == path
     assert verify_inclusion(row["leaf"], 7, 500, path, root)
     assert (await rows(old, "SELECT count(*) AS number FROM audit_event"))[0]["number"] == 500 - to + 1
+
+
+async def test_the_proof_of_an_entry_that_was_pruned_carries_what_declares_that(old: Database, tmp_path: Path) -> None:
+    await declared(old, A_YEAR_AGO)
+    await seal_all(old)
+    await deleted(old)
+    async with old.transaction() as connection:
+        signed = await checkpoints.sign(connection, SIGNER)
+        assert signed is not None
+        proof = await export.one(connection, 7, signed, SIGNER.key)
+    file = tmp_path / "proof.jsonl"
+    file.write_bytes(proof)
+    found = verify_export(file, [SIGNER.key])
+    assert (found.entries, found.pruned, found.pruned_to, found.declared_by) == (2, 1, 135, 500)
+    file.write_bytes(b"".join(proof.splitlines(keepends=True)[:-1]))
+    with pytest.raises(ExportRefused, match="entry 7: its content is missing"):
+        verify_export(file, [SIGNER.key])
 
 
 async def test_a_second_pruning_may_take_the_first_ones_own_entry(old: Database) -> None:
