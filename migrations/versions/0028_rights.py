@@ -9,7 +9,7 @@ from alembic import op
 from migrations.wall import grant
 
 revision: str = "0028"
-down_revision: str | None = "0024"
+down_revision: str | None = "0026"
 branch_labels: str | None = None
 depends_on: str | None = None
 
