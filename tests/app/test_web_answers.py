@@ -31,7 +31,7 @@ from tests.conftest import SECRET
     [
         "01a20652-f697-70a1-9e3a-8fb6c4c3ccd6",
         "01A20652-F697-70A1-9E3A-8FB6C4C3CCD6",
-        "4bf92f3577b34da6a3ce929d0e0e4736",  # a trace
+        "4bf92f3577b34da6a3ce929d0e0e4736",  # pragma: allowlist secret
         "00f067aa0ba902b7",
         "f" * 64,
         "01ARZ3NDEKTSV4RRFFQ69G5FAV",
