@@ -253,7 +253,7 @@ logging.getLogger("celery.app.trace").error("Task %(name)s raised: %(exc)s", {{"
 
 async def main():
     transport = httpx.ASGITransport(make_app())
-    headers = {{"Authorization": "x", "X-Request-Id": "4bf92f3577b34da6a3ce929d0e0e4736"}}
+    headers = {{"Authorization": "x", "X-Request-Id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}}
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
         await client.get("/v1/broken/row?{CANARY}=1")
         await client.get("/v1/things/{CANARY}")
@@ -293,7 +293,7 @@ def test_logs_are_json_lines_with_the_request_id_and_without_any_value() -> None
         ("/v1/things", 422, "invalid-body"),
         ("/static", 200, None),
     ]
-    assert all(line["request_id"] == "4bf92f3577b34da6a3ce929d0e0e4736" and line["ms"] > 0 for line in requests)
+    assert all(line["request_id"] == "01ARZ3NDEKTSV4RRFFQ69G5FAV" and line["ms"] > 0 for line in requests)
     failed = next(line for line in lines if line["event"] == "request failed")
     assert failed["exception"]["type"] == "sqlalchemy.exc.IntegrityError"
     assert failed["exception"]["frames"][-1].endswith(":broken")
