@@ -37,7 +37,9 @@ LABEL org.opencontainers.image.title="GAIN broker" \
 # Nothing is installed into a running container.
 RUN pip uninstall --yes pip \
     && groupadd --system --gid 10001 gain \
-    && useradd --system --uid 10001 --gid gain --home-dir /tmp --no-create-home --shell /usr/sbin/nologin gain
+    && useradd --system --uid 10001 --gid gain --home-dir /tmp --no-create-home --shell /usr/sbin/nologin gain \
+    # A new volume mounted there belongs to whom this folder belongs to.
+    && install --directory --owner=gain --group=gain --mode=0750 /var/lib/gain/checkpoints
 
 COPY --from=builder /opt/gain /opt/gain
 

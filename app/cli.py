@@ -132,6 +132,7 @@ def scheduler() -> None:
 
     settings = Settings()
     _need(settings, "database_url", "broker_url")
+    settings.refuse_log_that_nothing_outside_holds()
     _check_database(settings, "scheduler")
     from workers.tasks.scheduler import run
 

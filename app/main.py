@@ -26,6 +26,7 @@ from app.administration import log_pages
 from app.audit.note import Signer
 from app.crypto.keys import Keys
 from app.crypto.vault import check
+from app.database_clock import DatabaseClock
 from app.db import AS_GATEWAY, Database, is_away
 from app.inbox import consents as consents_of_inbox
 from app.inbox import own_policy as policy_door
@@ -250,6 +251,7 @@ def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     app.state.matrix = MatrixCache()
     app.state.backlog = gauge = BacklogGauge(Bounds(configuration.backlog_referrals, configuration.backlog_seconds))
     app.state.coalescer = Coalescer(database, gauge)
+    app.state.database_clock = DatabaseClock()
     app.state.presence = Presence()
     app.state.press = Press()
     app.state.broker = broker = _broker(configuration)
@@ -279,7 +281,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     helpers = [
         asyncio.create_task(_write_presence(state.database, state.presence)),
-        asyncio.create_task(_watch_backlog(state.database, state.backlog)),
+        asyncio.create_task(_watch_backlog(state.database, state.backlog, state.database_clock)),
         asyncio.create_task(Listener(state.database, state.versions).run()),
         *(asyncio.create_task(helper) for helper in state.gate.helpers(state.broker)),
     ]
@@ -320,12 +322,13 @@ async def _write_presence(database: Database, presence: Presence) -> None:
             log.info("the database is away; presence is written later")
 
 
-async def _watch_backlog(database: Database, gauge: BacklogGauge) -> None:
-    """Look every second how many accepted referrals wait for the workers."""
+async def _watch_backlog(database: Database, gauge: BacklogGauge, known: DatabaseClock) -> None:
+    """Look every second how many accepted referrals wait for the workers, and what time the database has."""
     while True:
         try:
             async with database.transaction(AS_GATEWAY) as connection:
                 await gauge.sample(connection)
+                await known.look(connection)
         except Exception as error:
             if not is_away(error):
                 raise

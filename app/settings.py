@@ -1,5 +1,6 @@
 """Every setting of the broker, as one typed object read from `GAIN_*` variables."""
 
+import os
 from collections import Counter
 from functools import lru_cache
 from math import log2
@@ -22,7 +23,8 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = Field(
         default="development",
         description="`production` refuses to start with the simulation on, a weak secret, a key ring of tests, "
-        "as a superuser or owner of the database, or where its commits do not last.",
+        "as a superuser or owner of the database, where its commits do not last, or a scheduler whose checkpoints "
+        "of the log would stay in the database.",
     )
     data_dir: Path = Field(
         default=Path(".gain"),
@@ -128,7 +130,8 @@ class Settings(BaseSettings):
     checkpoint_file: Path | None = Field(
         default=None,
         description="File that signed checkpoints of the audit log are appended to, best on another machine's disk. "
-        "Empty: `checkpoints.jsonl` in the data directory, where there is one.",
+        "Empty: `checkpoints.jsonl` in the data directory, where there is one. In production schedulers need this or "
+        "a witness.",
     )
     witness_url: str = Field(
         default="", description="Prefix of a witness (C2SP tlog-witness) that checkpoints are sent to. Empty: none."
@@ -136,7 +139,11 @@ class Settings(BaseSettings):
     audit_retention_days: int = Field(
         default=0, ge=0, description="Days after which `gain audit prune` deletes entries' content; 0 keeps all."
     )
-    agency_in_flight: int = Field(default=20, ge=1, description="Calls that one process makes to one agency at once.")
+    agency_in_flight: int = Field(
+        default=20,
+        ge=1,
+        description="Calls that one process makes to one agency at once; several processes make as many each.",
+    )
     require_tokens: bool = Field(
         default=False, description="Bare keys are refused everywhere but where they are exchanged: POST /v1/token."
     )
@@ -291,6 +298,22 @@ class Settings(BaseSettings):
     def auditor_password(self) -> str:
         """The password of the role gain_auditor."""
         return _content(self.auditor_password_file) if self.auditor_password_file else ""
+
+    def refuse_log_that_nothing_outside_holds(self) -> None:
+        """Raises `SettingsError` where production would keep the log's checkpoints beside the log alone.
+
+        Whoever owns the database could then rewrite both, and nobody could tell.
+        """
+        file = self.checkpoints
+        if self.environment != "production":
+            return
+        if file is None and not self.witness_url:
+            raise SettingsError(
+                "GAIN_CHECKPOINT_FILE or GAIN_WITNESS_URL must be set: production keeps what the audit log promises "
+                "outside the database too (docs/audit.md)."
+            )
+        if file is not None and not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise SettingsError(f"GAIN_CHECKPOINT_FILE: {file} cannot be written.")
 
     def refuse_key_ring_of_tests(self) -> None:
         """Raises `SettingsError` where production would seal under a key that is not random. Those of a KMS pass."""

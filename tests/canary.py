@@ -3,8 +3,9 @@
 For any run: give the words, and the folders or texts to look through. Compressed forms are not undone (PostgreSQL
 compresses values beyond 2 kB and whole pages in its log), so that canaries belong into short values too.
 
-From the shell, after `gain demo --data-dir FOLDER`: `python -m tests.canary FOLDER` looks for what its answers hold, or
-for the words that follow the folder. Exit code 0 and what was looked through, or 1 and every hit; `make canary`.
+From the shell, after `gain demo --data-dir FOLDER`: `python -m tests.canary FOLDER` looks for what its referrals and
+answers hold, or for the words that follow the folder. Exit code 0 and what was looked through, or 1 and every hit;
+`make canary`.
 """
 
 import argparse
@@ -14,9 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.settings import Settings
+from workers.simulation.scenario import lava_referrals
+
 _PIECE = 4 * 1024 * 1024
 
-OF_THE_DEMONSTRATION = (
+OF_ITS_ANSWERS = (
     "Pontsticill",
     "Universal Credit",
     "Bristol Airport",
@@ -25,6 +29,23 @@ OF_THE_DEMONSTRATION = (
     "bought for cash",
 )
 """Words of what the simulated bodies answer in Operation Lava (workers/simulation/lava.py)."""
+
+_SHORTEST = 8
+"""Shorter words, of a subject's names say, stand in many a file by chance."""
+
+
+def of_the_demonstration() -> list[str]:
+    """What the demonstration refers and hears: of every subject what tells who it is, why, what is sought; answers."""
+    words = set(OF_ITS_ANSWERS)
+    for made in lava_referrals(Settings.model_fields["simulation_seed"].default):
+        subject = made["subject"]
+        words |= {f"{subject['given_names']} {subject['family_name']}", subject["family_name"]}
+        words |= {
+            line for address in subject.get("addresses", []) for line in (*address["lines"][:1], address["postcode"])
+        }
+        words |= {identifier["value"] for identifier in subject.get("identifiers", [])}
+        words |= {subject.get("date_of_birth", ""), made["purpose"], made["information_sought"]}
+    return sorted(word for word in words if len(word) >= _SHORTEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +113,17 @@ def main() -> None:
     """The search from the shell."""
     parser = argparse.ArgumentParser(prog="python -m tests.canary", description="Look for words where none may be.")
     parser.add_argument("folder", type=Path, help="a data folder of a system that is stopped, or runs")
-    parser.add_argument("words", nargs="*", default=OF_THE_DEMONSTRATION, help="those of the demonstration if left out")
+    parser.add_argument("words", nargs="*", help="those of the demonstration if left out")
     given = parser.parse_args()
+    words = given.words or of_the_demonstration()
     files = [path for path in given.folder.rglob("*") if path.is_file()]
     if not files:
         sys.exit(f"There is no file in {given.folder}.")
-    found = search_folders(given.words, given.folder)
+    found = search_folders(words, given.folder)
     for hit in found:
         print(f"{hit.where}: {hit.form} at {hit.position}")
     size = sum(path.stat().st_size for path in files) // 1024 // 1024
-    print(f"{len(found)} hits of {len(given.words)} words in {len(files)} files, {size} MiB")
+    print(f"{len(found)} hits of {len(words)} words in {len(files)} files, {size} MiB")
     sys.exit(1 if found else 0)
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from app.crypto.keys import Keys
 from app.crypto.webhooks import Signer
+from app.database_clock import DatabaseClock
 from app.db import Connection
 from app.parties import channels
 from app.parties.channels import Contact
@@ -71,6 +72,8 @@ class Channels:
         self._hosts = ApprovedHosts.parse(configuration.push_hosts, development=development)
         self._mail_server = MailServer.of(configuration)
         self._contacts = Snapshot(channels.load, seconds)
+        self._seconds = seconds
+        self._clock = DatabaseClock()
         self._built_of: list[Contact] | None = None
         self._adapters: dict[str, Adapter] = {}
 
@@ -90,6 +93,7 @@ class Channels:
     async def get(self, connection: Connection) -> Mapping[str, Adapter]:
         """The adapter of each agency that has one now."""
         contacts = await self._contacts.get(connection)
+        await self._clock.keep(connection, self._seconds)
         if contacts != self._built_of:
             told = {contact.agency: self._adapter(contact) for contact in contacts}
             self._adapters = {**told, **self._simulated}
@@ -152,6 +156,7 @@ class Channels:
             self._client,
             Endpoint(url, Signer(self._keys, contact.agency, contact.versions)),
             self._configuration.url,
+            now=self._clock.now,
             in_flight=self._configuration.agency_in_flight,
             quota=Quota(self._configuration.notices_per_minute, contact.notices_per_day),
         )

@@ -4,7 +4,8 @@ import asyncio
 import math
 import random
 from collections.abc import Coroutine
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -42,13 +43,28 @@ _JITTER = 0.2  # a wait is up to this share longer, so that what failed together
 Finding = Answer | Postponed | Settled | GivenUp | NoticeFailed
 
 
-async def hand_over(item: HandOver, adapter: Adapter, keys: Keys) -> Finding:
+class Call(StrEnum):
+    """What a hand-over says of the agency's system."""
+
+    DONE = "done"  # it did its part
+    FAILED = "failed"  # it did not, this time or the last
+    NONE = "none"  # it was not called
+
+
+class Handed(NamedTuple):
+    """What came of a hand-over: for its dispatch, and for the agency's circuit."""
+
+    finding: Finding
+    call: Call
+
+
+async def hand_over(item: HandOver, adapter: Adapter, keys: Keys) -> Handed:
     """Hand one claimed dispatch over and say what came of it. Never raises for what an adapter does."""
     if item.failures > MOST_TRIES:
         # The last try ended its worker, or nobody could record what came of it.
-        return _given_up(item, adapter, "every try failed")
+        return Handed(_given_up(item, adapter, "every try failed"), Call.NONE)
     if not adapter.answers and is_known(item):
-        return Settled(item.id, item.attempt)
+        return Handed(Settled(item.id, item.attempt), Call.NONE)
     try:
         envelope = _envelope(item)
         if adapter.waits:
@@ -56,7 +72,7 @@ async def hand_over(item: HandOver, adapter: Adapter, keys: Keys) -> Finding:
                 result = await adapter.deliver(envelope)
         else:
             result = await adapter.deliver(envelope)
-        return _finding(item, adapter, result, keys)
+        return Handed(_finding(item, adapter, result, keys), Call.DONE)
     except TransportError as error:
         return _failed(item, adapter, error)
     except TimeoutError:
@@ -74,20 +90,15 @@ async def hand_over(item: HandOver, adapter: Adapter, keys: Keys) -> Finding:
         return _failed(item, adapter, TransportError(f"the adapter failed: {type(error).__name__}"))
 
 
-def finish_at_once(call: Coroutine[Any, Any, Finding]) -> Finding:
+def finish_at_once(call: Coroutine[Any, Any, Handed]) -> Handed:
     """What comes of a call whose adapter never waits. One that does wait is a defect, and counts as a failure."""
     try:
         call.send(None)
         call.throw(RuntimeError("an adapter that never waits has waited"))
     except StopIteration as done:
-        finding: Finding = done.value
-        return finding
+        handed: Handed = done.value
+        return handed
     raise RuntimeError("an adapter that never waits goes on waiting")
-
-
-def has_failed(finding: Finding) -> bool:
-    """Whether the agency's system did not do its part this time."""
-    return isinstance(finding, Postponed) and finding.failure is not None
 
 
 def _finding(item: HandOver, adapter: Adapter, result: Result, keys: Keys) -> Finding:
@@ -115,14 +126,16 @@ def _printable(reason: str) -> str:
     return "".join(letter for letter in reason if letter.isprintable())[:_REASON_LENGTH]
 
 
-def _failed(item: HandOver, adapter: Adapter, error: TransportError) -> Finding:
+def _failed(item: HandOver, adapter: Adapter, error: TransportError) -> Handed:
     reason = _printable(str(error))
     seconds = None if error.permanent else retry_in(item.failures)
     log.info("a hand-over failed", agency=item.agency, dispatch=str(item.id), attempt=item.attempt, reason=reason)
     if seconds is None:
-        return _given_up(item, adapter, reason, ended=error.address if isinstance(error, Gone) else None)
+        given_up = _given_up(item, adapter, reason, ended=error.address if isinstance(error, Gone) else None)
+        # Who says that it will never take this one, or is gone, has spoken: only the last of many tries is a failure.
+        return Handed(given_up, Call.DONE if error.permanent else Call.FAILED)
     wait = max(seconds * random.uniform(1, 1 + _JITTER), _within_reason(error.retry_after or 0))  # noqa: S311
-    return Postponed(item.id, item.attempt, wait, failure=reason)
+    return Handed(Postponed(item.id, item.attempt, wait, failure=reason), Call.FAILED)
 
 
 def _given_up(item: HandOver, adapter: Adapter, reason: str, ended: str | None = None) -> Finding:
@@ -157,4 +170,5 @@ def _envelope(item: HandOver) -> Envelope:
         due_at=item.due_at,
         referral=item.referral,
         chases=item.chases,
+        replied=item.replied,
     )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from app.referrals.lifecycle import HandOver
 from workers.adapters.contract import Adapter
 from workers.circuits import Circuits, CircuitState
-from workers.hand_over import Finding, finish_at_once, has_failed
+from workers.hand_over import Call, Finding, Handed, finish_at_once
 
 READY_SECONDS = 5.0
 """How long a claimed hand-over may wait for a slot: with it, a call (30 s) and its recording end within the lease."""
@@ -23,7 +23,7 @@ READY_SECONDS = 5.0
 _PACE_SECONDS = 0.25
 """What an agency has answered within this time is claimed ahead: so much it takes while a claim is under way."""
 
-Begin = Callable[[HandOver, Adapter], Coroutine[Any, Any, Finding]]
+Begin = Callable[[HandOver, Adapter], Coroutine[Any, Any, Handed]]
 
 
 class _Ready(NamedTuple):
@@ -65,8 +65,8 @@ class InFlight:
         self._circuits = circuits
         self._begin = begin
         self._agencies: dict[str, _Agency] = {}
-        self._calls: dict[asyncio.Task[Finding], HandOver] = {}
-        self._finished: list[asyncio.Task[Finding]] = []
+        self._calls: dict[asyncio.Task[Handed], HandOver] = {}
+        self._finished: list[asyncio.Task[Handed]] = []
         self._at_once: list[tuple[HandOver, Finding]] = []
         self._any = asyncio.Event()
         self._order = count()
@@ -111,21 +111,26 @@ class InFlight:
             task.add_done_callback(self._finish)
 
     def _finish_at_once(self, item: HandOver, adapter: Adapter) -> None:
-        finding = finish_at_once(self._begin(item, adapter))
-        self._at_once.append((item, finding))
-        self._circuits.note(item.agency, failed=has_failed(finding))
+        handed = finish_at_once(self._begin(item, adapter))
+        self._at_once.append((item, handed.finding))
+        self._note(item.agency, handed.call)
         self._any.set()
 
-    def _finish(self, task: asyncio.Task[Finding]) -> None:
+    def _note(self, agency: str, call: Call) -> None:
+        """What was never called neither opens a circuit nor closes it: a probe without a call has found nothing out."""
+        if call is not Call.NONE:
+            self._circuits.note(agency, failed=call is Call.FAILED)
+
+    def _finish(self, task: asyncio.Task[Handed]) -> None:
         self._finished.append(task)
         self._any.set()
         if task.cancelled() or task.exception() is not None:
             return  # the pump is stopping, or about to learn of it by `take_finished`
         item = self._calls[task]
-        calls, failed = self._agencies[item.agency], has_failed(task.result())
+        calls, call = self._agencies[item.agency], task.result().call
         calls.busy -= 1
-        self._circuits.note(item.agency, failed=failed)
-        if not failed:
+        self._note(item.agency, call)
+        if call is Call.DONE:
             calls.note_answer(self._loop.time())
         self._start_ready(item.agency, calls)
 
@@ -145,7 +150,7 @@ class InFlight:
         finished, self._finished = self._finished, []
         at_once, self._at_once = self._at_once, []
         self._any.clear()
-        return at_once + [(self._calls.pop(task), task.result()) for task in finished]
+        return at_once + [(self._calls.pop(task), task.result().finding) for task in finished]
 
     def take_stale(self) -> list[HandOver]:
         """What is ready and must not begin any more: it has waited too long, or its agency is not to be called now."""

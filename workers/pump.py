@@ -20,7 +20,7 @@ from app.referrals.taking import Taking
 from workers.adapters.contract import Adapter
 from workers.channels import Fixed, Reach
 from workers.circuits import Circuits
-from workers.hand_over import Finding, hand_over
+from workers.hand_over import Handed, hand_over
 from workers.in_flight import InFlight
 from workers.recording import WORKER, Recording
 
@@ -106,7 +106,7 @@ class Pump:
                 told.set_result(None)
         del self._asked[:number]
 
-    def _call(self, item: HandOver, adapter: Adapter) -> Coroutine[Any, Any, Finding]:
+    def _call(self, item: HandOver, adapter: Adapter) -> Coroutine[Any, Any, Handed]:
         return hand_over(item, adapter, self._keys)
 
     async def _rest(self, calls: InFlight) -> None:

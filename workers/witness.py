@@ -1,5 +1,9 @@
 """Sends signed checkpoints to the configured witness: what it has countersigned, nobody here can take back."""
 
+import asyncio
+import re
+from dataclasses import dataclass
+
 import httpx
 
 from app.audit import prove, witness
@@ -12,6 +16,27 @@ log = logger()
 _SECONDS = 10.0
 _MOST_BYTES = 16 * 1024
 _SIZE = "text/x.tlog.size"
+_SIGNATURES = re.compile(r"(?:— [^\s+]+ [A-Za-z0-9+/]+={0,2}\n)+")
+
+
+class _TooLong(Exception):
+    """The answer is longer than any that a witness gives; the rest of it was not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What of a witness's answer matters here."""
+
+    status: int
+    kind: str
+    text: str
+
+    def size(self) -> int | None:
+        """The size that the witness says it knows, where it refuses another."""
+        told = self.text.strip()
+        if self.status != httpx.codes.CONFLICT or self.kind != _SIZE:
+            return None
+        return int(told) if told.isascii() and told.isdigit() and len(told) < 19 else None
 
 
 class Witness:
@@ -40,29 +65,39 @@ class Witness:
         try:
             async with httpx.AsyncClient(timeout=_SECONDS, follow_redirects=False, trust_env=False) as client:
                 answer = await self._send(client, known, signed)
-                told = _size_told(answer)
+                told = answer.size()
                 if told is not None and told <= signed.size:
                     answer = await self._send(client, told, signed)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             return f"it cannot be reached ({type(error).__name__})"
-        if answer.status_code != httpx.codes.OK:
-            return f"it answers {answer.status_code}"
-        if not answer.text.startswith("— ") or len(answer.content) > _MOST_BYTES:
+        except _TooLong:
+            return "its answer is too long"
+        if answer.status != httpx.codes.OK:
+            return f"it answers {answer.status}"
+        if not _SIGNATURES.fullmatch(answer.text):
             return "its answer holds no signature"
         async with self._database.transaction(AS_WORKER) as connection:
             await witness.countersigned(connection, self._url, signed.size, answer.text)
         return None
 
-    async def _send(self, client: httpx.AsyncClient, old_size: int, signed: Signed) -> httpx.Response:
+    async def _send(self, client: httpx.AsyncClient, old_size: int, signed: Signed) -> _Answer:
         async with self._database.transaction(AS_WORKER) as connection:
             proof = await prove.consistency(connection, min(old_size, signed.size), signed.size)
         body = witness.request_body(min(old_size, signed.size), proof, signed.note)
-        return await client.post(f"{self._url}/add-checkpoint", content=body)
+        # As it comes: a small answer that unpacks to a large one is none that a witness gives.
+        plain = {"Accept-Encoding": "identity"}
+        async with (
+            asyncio.timeout(_SECONDS),
+            client.stream("POST", f"{self._url}/add-checkpoint", content=body, headers=plain) as answer,
+        ):
+            return _Answer(answer.status_code, answer.headers.get("content-type", ""), await _read(answer))
 
 
-def _size_told(answer: httpx.Response) -> int | None:
-    """The size that the witness says it knows, where it refuses another."""
-    text = answer.text.strip()
-    if answer.status_code != httpx.codes.CONFLICT or answer.headers.get("content-type", "") != _SIZE:
-        return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+async def _read(answer: httpx.Response) -> str:
+    """The answer's body; no more of it is read than a witness may say. Raises `_TooLong`."""
+    body = b""
+    async for part in answer.aiter_raw():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise _TooLong
+    return body.decode(errors="replace")

@@ -1,10 +1,12 @@
 """Signed checkpoints: made of what is sealed and committed, kept in a table, appended to a file."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 from sqlalchemy import text
@@ -26,6 +28,11 @@ _DUE = text("""
            SELECT size AS last_size, at FROM audit_checkpoint ORDER BY audit_checkpoint.size DESC LIMIT 1
            ) AS last ON true
 """)
+
+UNFINISHED = b" (unfinished)\n"
+"""What ends a line whose writing was cut off. It holds no checkpoint, and accuses nobody."""
+
+_LONGEST_LINE = 64 * 1024  # a hundred times what one takes: room for what a broken file system puts there
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +71,52 @@ async def is_due(connection: Connection, seconds: float) -> bool:
 
 
 def append(file: Path, signed: Signed) -> None:
-    """Append a checkpoint to a file, on its disk when this returns. Raises `OSError`."""
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(handle, signed.line())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Append a checkpoint to a file, whole and on its disk when this returns. Raises `OSError`.
+
+    What a full disk or a power cut has left of an earlier line is ended first, marked as `UNFINISHED`.
+    """
+    with open(file, "a+b", opener=_opener) as lines:
+        fcntl.flock(lines, fcntl.LOCK_EX)  # another scheduler's line in the making is no unfinished one
+        lines.write(_ending(lines) + signed.line())  # buffered: flushing writes all of it, or raises
+        lines.flush()
+        os.fsync(lines.fileno())
 
 
-def notes(file: Path) -> Iterator[tuple[int, str | None]]:
-    """The notes in a file of checkpoints with their line numbers, None for a line that holds none. Raises `OSError`."""
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o644)
+
+
+def _ending(lines: BinaryIO) -> bytes:
+    """What ends the file's last line."""
+    size = lines.seek(0, os.SEEK_END)
+    lines.seek(max(0, size - _LONGEST_LINE))
+    rest = lines.read().rpartition(b"\n")[2]
+    if not rest:
+        return b""
+    return b"\n" if _note(rest) is not None else UNFINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file of checkpoints: its note, None where it holds none; `whole` is false where it was cut off."""
+
+    number: int
+    note: str | None
+    whole: bool = True
+
+
+def notes(file: Path) -> Iterator[Line]:
+    """The lines of a file of checkpoints, the first being number 1. Raises `OSError`."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            try:
-                note = orjson.loads(line)["checkpoint"]
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                note = None
-            yield number, note if isinstance(note, str) else None
+            note = _note(line)
+            cut_off = note is None and (line.endswith(UNFINISHED) or not line.endswith(b"\n"))
+            yield Line(number, note, whole=not cut_off)
+
+
+def _note(line: bytes) -> str | None:
+    try:
+        note = orjson.loads(line)["checkpoint"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return note if isinstance(note, str) else None

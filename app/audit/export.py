@@ -2,7 +2,9 @@
 
 Line 1 is `{"log", "key", "kind", "size", "checkpoint"}`; then an entry a line, `{"entry", "leaf", "sequence"}`: the
 entry is null where its content was pruned, and `leaf` its hash in hexadecimal. In a selection each has `proof`, its
-path to the checkpoint's root in base64. Whoever holds such a file needs nothing else of ours but the public key.
+path to the checkpoint's root in base64. Entries stand in their order, and each line is the canonical JSON of what it
+says (RFC 8785). Where one is null, a later one declares that it was pruned. Whoever holds such a file needs nothing
+else of ours but the public key.
 """
 
 from base64 import b64encode
@@ -18,6 +20,7 @@ from app.audit import prove
 from app.audit.checkpoints import Signed
 from app.audit.entry import COLUMNS, encoded
 from app.audit.note import VerifierKey
+from app.audit.pruned import PRUNED
 from app.db import Connection
 
 WHOLE, SELECTION = "whole", "selection"
@@ -38,6 +41,14 @@ _ONE = text(f"""
     SELECT audit_entry.sequence, audit_entry.leaf, {COLUMNS}
       FROM audit_entry LEFT JOIN audit_event ON audit_event.id = audit_entry.event_id
      WHERE audit_entry.sequence = :sequence
+""")  # noqa: S608
+
+# A declaration that reaches further stands later, so the last one covers whatever was pruned.
+_DECLARATION = text(f"""
+    SELECT audit_entry.sequence, audit_entry.leaf, {COLUMNS}
+      FROM audit_event JOIN audit_entry ON audit_event.id = audit_entry.event_id
+     WHERE audit_event.action = :action AND audit_entry.sequence < :size
+     ORDER BY audit_entry.sequence DESC LIMIT 1
 """)  # noqa: S608
 
 
@@ -77,19 +88,36 @@ async def lines(
 
 
 async def one(connection: Connection, sequence: int, signed: Signed, key: VerifierKey) -> bytes:
-    """A selection of one entry, which a checkpoint covers. Raises `KeyError` where stored hashes are missing."""
+    """A selection of one entry, which a checkpoint covers; if its content was pruned, also what declares that.
+
+    Raises `KeyError` where stored hashes are missing.
+    """
     row = (await connection.execute(_ONE, {"sequence": sequence})).one()
-    path = await prove.inclusion(connection, sequence, signed.size)
-    return _head(SELECTION, signed, key) + _line(row, path)
+    rows = [row]
+    if row.id is None:
+        rows += await connection.execute(_DECLARATION, {"action": PRUNED, "size": signed.size})
+    lines = [_line(row, await prove.inclusion(connection, row.sequence, signed.size)) for row in rows]
+    return b"".join([_head(SELECTION, signed, key), *lines])
 
 
 def _head(kind: str, signed: Signed, key: VerifierKey) -> bytes:
-    head = {"log": key.name, "key": str(key), "kind": kind, "size": signed.size, "checkpoint": signed.note}
+    return heading(kind, signed.size, signed.note, key)
+
+
+def heading(kind: str, size: int, note: str, key: VerifierKey) -> bytes:
+    """Line 1 of an export."""
+    head = {"log": key.name, "key": str(key), "kind": kind, "size": size, "checkpoint": note}
     return orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _line(row: Row[Any], path: Sequence[bytes] | None) -> bytes:
-    entry = b"null" if row.id is None else encoded(row[2:], row.sequence)
+    entry = None if row.id is None else encoded(row[2:], row.sequence)
+    return entry_line(row.sequence, row.leaf, entry, path)
+
+
+def entry_line(sequence: int, leaf: bytes, entry: bytes | None, path: Sequence[bytes] | None) -> bytes:
+    """The line of an entry: its canonical JSON, None where that was pruned, and in a selection its path."""
     proof = b"" if path is None else b',"proof":' + orjson.dumps([b64encode(step).decode() for step in path])
     # The entry stands in it as it was hashed: a reader without RFC 8785 can cut it out and hash that.
-    return b'{"entry":%b,"leaf":"%b"%b,"sequence":%d}\n' % (entry, row.leaf.hex().encode(), proof, row.sequence)
+    written = b"null" if entry is None else entry
+    return b'{"entry":%b,"leaf":"%b"%b,"sequence":%d}\n' % (written, leaf.hex().encode(), proof, sequence)

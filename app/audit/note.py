@@ -91,9 +91,12 @@ class Signer:
         """The signed note that promises this tree."""
         return self._note(Checkpoint(self.key.name, size, root).text())
 
+    def signature(self, text: str) -> bytes:
+        """The signature of a note's body as its line has it: the key's id before it."""
+        return self.key.id + self._private.sign(text.encode())
+
     def _note(self, text: str) -> str:
-        signature = b64encode(self.key.id + self._private.sign(text.encode())).decode()
-        return f"{text}\n{_SIGNATURE}{self.key.name} {signature}\n"
+        return f"{text}\n{_SIGNATURE}{self.key.name} {b64encode(self.signature(text)).decode()}\n"
 
 
 def open_note(note: str, keys: Sequence[VerifierKey]) -> str:
@@ -117,6 +120,18 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> str:
 def read(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
     """The checkpoint in a note that one of the keys has signed. Raises `NotSigned`."""
     return Checkpoint.parse(open_note(note, keys))
+
+
+def verify_line(key: VerifierKey, text: str, written: str) -> bool:
+    """Whether `written`, the base64 of a signature line, is the key's signature of a note's body."""
+    try:
+        signature = _decoded(written)
+        if signature[:4] == key.id:
+            _check(key, text, signature[4:])
+            return True
+    except NotSigned:
+        pass
+    return False
 
 
 def _check(key: VerifierKey, text: str, signature: bytes) -> None:

@@ -1,7 +1,7 @@
 """Every checkpoint ever signed that is still to be found, in the order of their sizes, to compare a log with."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import text
@@ -30,6 +30,18 @@ class Promise:
     where: str
 
 
+@dataclass(slots=True)
+class Aside:
+    """What a file of checkpoints holds beside promises in their order.
+
+    `unordered` stand after a larger one: schedulers that take turns may write two lines in the other order.
+    `unfinished` are the numbers of lines whose writing was cut off.
+    """
+
+    unordered: list[Promise] = field(default_factory=list)
+    unfinished: list[int] = field(default_factory=list)
+
+
 class Source:
     """Promises from one place with a look at the next one."""
 
@@ -53,26 +65,26 @@ async def stored(connection: Connection, keys: Sequence[VerifierKey]) -> AsyncIt
         yield Promise(found.size, found.root, where)
 
 
-async def in_file(file: Path, keys: Sequence[VerifierKey], unordered: list[Promise]) -> AsyncIterator[Promise]:
-    """The promises in a file of checkpoints; those that stand after a larger one are put into `unordered` instead.
-
-    Schedulers that take turns may write two lines in the other order. Raises `PromiseBroken`, `OSError`.
-    """
+async def in_file(file: Path, keys: Sequence[VerifierKey], aside: Aside) -> AsyncIterator[Promise]:
+    """The promises in a file of checkpoints in order; puts the rest `aside`. Raises `PromiseBroken`, `OSError`."""
     largest = -1
-    for promise in _lines(file, keys):
+    for promise in _lines(file, keys, aside):
         if promise.size < largest:
-            unordered.append(promise)
+            aside.unordered.append(promise)
             continue
         largest = promise.size
         yield promise
 
 
-def _lines(file: Path, keys: Sequence[VerifierKey]) -> Iterator[Promise]:
-    for number, note in checkpoints.notes(file):
-        where = f"{file} line {number}"
-        if note is None:
+def _lines(file: Path, keys: Sequence[VerifierKey], aside: Aside) -> Iterator[Promise]:
+    for line in checkpoints.notes(file):
+        if not line.whole:
+            aside.unfinished.append(line.number)
+            continue
+        where = f"{file} line {line.number}"
+        if line.note is None:
             raise PromiseBroken(where, "it holds no checkpoint")
-        found = _read(note, keys, where)
+        found = _read(line.note, keys, where)
         yield Promise(found.size, found.root, where)
 
 

@@ -1,12 +1,16 @@
-"""Pruning: the oldest entries lose their content, the tree keeps their hashes, and the log tells of it."""
+"""Pruning: the oldest entries lose their content, the tree keeps their hashes, and the log tells of it, signed."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
+import orjson
 from sqlalchemy import text
 
 from app.audit.entry import commit
+from app.audit.note import NotSigned, Signer, VerifierKey
+from app.audit.pruned import PRUNED, Declaration, declared
 from app.audit.record import Actor, Event, Operation, record
-from app.audit.verify import PRUNED
 from app.db import Connection
 
 BATCH = 10_000
@@ -18,18 +22,18 @@ _BOUNDARY = text("""
           WHERE audit_event.at >= :before ORDER BY sequence LIMIT 1),
         (SELECT size FROM audit_head))
 """)
-_DECLARE = text("UPDATE audit_head SET pruned = :to WHERE pruned < :to RETURNING pruned")
-_SEALED = text("""
-    SELECT EXISTS (SELECT FROM audit_entry JOIN audit_event ON audit_event.id = event_id
-                    WHERE action = :action AND CAST(detail -> 'to' AS bigint) = (SELECT pruned FROM audit_head))
+_RAISE = text("UPDATE audit_head SET pruned = greatest(pruned, :to)")
+_DECLARED = text("SELECT detail::text AS detail FROM audit_event WHERE action = :action ORDER BY id")
+_UNSEALED = text("""
+    SELECT EXISTS (SELECT FROM audit_event
+                    WHERE action = :action AND NOT EXISTS (SELECT FROM audit_entry WHERE event_id = audit_event.id))
 """)
 _ALLOW = text("SELECT set_config('gain.pruning', 'on', true)")
 _DELETE = text("""
     DELETE FROM audit_event WHERE id = ANY(ARRAY(
         SELECT audit_event.id FROM audit_entry JOIN audit_event ON audit_event.id = event_id
-         WHERE sequence >= :start AND sequence < least(:start + :batch, (SELECT pruned FROM audit_head))))
+         WHERE sequence >= :start AND sequence < least(:start + :batch, :to)))
 """)
-_PRUNED = text("SELECT pruned FROM audit_head")
 
 
 async def boundary(connection: Connection, before: datetime) -> int:
@@ -37,29 +41,42 @@ async def boundary(connection: Connection, before: datetime) -> int:
     return int(await connection.scalar(_BOUNDARY, {"before": before}) or 0)
 
 
-async def declare(connection: Connection, actor: Actor, to: int, before: datetime, reason: str) -> bool:
-    """Log that the content of the entries before `to` goes, and let it; False where it was gone before.
+async def declare(connection: Connection, actor: Actor, signer: Signer, to: int, before: datetime, reason: str) -> bool:
+    """Log, signed, that the content of the entries before `to` goes; False where the log tells of that already.
 
     The reason, a person's words, enters the log as a commitment only. Nothing is deleted until that event is sealed.
     """
-    if await connection.scalar(_DECLARE, {"to": to}) is None:
+    await connection.execute(_RAISE, {"to": to})  # also a lock: two who prune declare one after the other
+    if to <= await allowed(connection, [signer.key]):
         return False
     private = commit({"reason": reason}) if reason else None
-    detail = {"to": to, "before": before.isoformat()}
+    detail = Declaration.of(signer, to, before).detail()
     await record(connection, actor, [Event(Operation.ERASURE, PRUNED, detail=detail, private=private)])
     return True
 
 
+async def allowed(connection: Connection, keys: Sequence[VerifierKey]) -> int:
+    """The first entry whose content must stay, by the log's declarations that one of the keys has signed.
+
+    The head's own mark is not asked: the database's owner can set that.
+    """
+    furthest = 0
+    for row in await connection.execute(_DECLARED, {"action": PRUNED}):
+        with suppress(NotSigned):
+            furthest = max(furthest, declared(orjson.loads(row.detail or "{}"), keys))
+    return furthest
+
+
 async def is_sealed(connection: Connection) -> bool:
-    """Whether the log's entries tell of all the pruning that the head allows; so it is where it allows none."""
-    if not await connection.scalar(_PRUNED):
-        return True
-    return bool(await connection.scalar(_SEALED, {"action": PRUNED}))
+    """Whether every declaration is an entry."""
+    return not await connection.scalar(_UNSEALED, {"action": PRUNED})
 
 
-async def delete(connection: Connection, start: int) -> tuple[int, int | None]:
-    """Delete the content of one batch of entries from `start` on: how many, and where the next batch begins, if any."""
+async def delete(connection: Connection, start: int, to: int) -> tuple[int, int | None]:
+    """Delete the content of one batch of the entries from `start` on and before `to`, which is `allowed`.
+
+    Returns how many went, and where the next batch begins, if any.
+    """
     await connection.execute(_ALLOW)
-    done = await connection.execute(_DELETE, {"start": start, "batch": BATCH})
-    end = int(await connection.scalar(_PRUNED) or 0)
-    return done.rowcount, start + BATCH if start + BATCH < end else None
+    done = await connection.execute(_DELETE, {"start": start, "batch": BATCH, "to": to})
+    return done.rowcount, start + BATCH if start + BATCH < to else None

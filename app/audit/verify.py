@@ -13,13 +13,11 @@ from sqlalchemy import Row, text
 
 from app.audit import prove
 from app.audit.entry import COLUMNS, hashed
-from app.audit.note import VerifierKey
-from app.audit.promises import Promise, PromiseBroken, Source, in_file, stored
+from app.audit.note import NotSigned, VerifierKey
+from app.audit.promises import Aside, Promise, PromiseBroken, Source, in_file, stored
+from app.audit.pruned import PRUNED, declared
 from app.audit.tree import Frontier, Node
 from app.db import Connection
-
-PRUNED = "audit.pruned"
-"""The action that says that content was pruned: `detail.to` is the first entry whose content was kept."""
 
 _CHUNK = 5_000
 _OWN_COLUMNS = 3  # of an entry, before those of its event
@@ -59,13 +57,17 @@ class Tampered(Exception):
 
 @dataclass(slots=True)
 class Verified:
-    """What a whole log comes to: its tree; how many entries no checkpoint covers yet, and whose content is pruned."""
+    """What a whole log comes to: its tree; how many entries no checkpoint covers yet, and whose content is pruned.
+
+    `unfinished` are the lines of the file of checkpoints whose writing was cut off.
+    """
 
     size: int
     root: bytes
     unsigned: int
     pruned: int
     waiting: int
+    unfinished: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class _Pass:
     """One pass over the log."""
 
     connection: Connection
+    keys: Sequence[VerifierKey]
     sources: Sequence[Source]
     frontier: Frontier = field(default_factory=Frontier)
     nodes: int = 0
@@ -92,27 +95,27 @@ async def verify(
 ) -> Verified:
     """Verify the log in the caller's transaction, which must be REPEATABLE READ. Raises `Tampered`.
 
-    `keys` are those that may have signed checkpoints, `file` one of checkpoints that is there; `progress` is told the
-    size so far.
+    `keys` are those that may have signed checkpoints and prunings, `file` one of checkpoints that is there; `progress`
+    is told the size so far.
     """
     head = (await connection.execute(_HEAD)).one_or_none()
     if head is None:
         raise Tampered(None, "the row that says how far the log is sealed is gone (audit_head)")
-    unordered: list[Promise] = []
+    aside = Aside()
     sources = [Source(stored(connection, keys))]
     if file is not None:
-        sources.append(Source(in_file(file, keys, unordered)))
-    walk = _Pass(connection, sources)
+        sources.append(Source(in_file(file, keys, aside)))
+    walk = _Pass(connection, keys, sources)
     try:
         for source in sources:
             await source.advance()
         await _walk(walk, head.pruned, progress)
-        await _compare_with_rest(walk, head, unordered)
+        await _compare_with_rest(walk, head, aside.unordered)
     except PromiseBroken as broken:
         raise Tampered(None, str(broken)) from None
     waiting = await connection.scalar(_WAITING) or 0
     size = walk.frontier.size
-    return Verified(size, walk.frontier.root(), size - walk.sound, walk.gone, waiting)
+    return Verified(size, walk.frontier.root(), size - walk.sound, walk.gone, waiting, tuple(aside.unfinished))
 
 
 async def _walk(walk: _Pass, pruned: int, progress: Callable[[int], None]) -> None:
@@ -145,13 +148,11 @@ def _fault(walk: _Pass, row: Row[tuple[object, ...]], expected: int, pruned: int
     if hashed(row[_OWN_COLUMNS:], expected) != row.leaf:
         return Tampered(expected, f"its event (id {row.event_id}) is not the one that was sealed here")
     if row.action == PRUNED:
-        walk.pruned_to = max(walk.pruned_to, _pruned_to(row.detail))
+        try:
+            walk.pruned_to = max(walk.pruned_to, declared(orjson.loads(row.detail or "{}"), walk.keys))
+        except NotSigned as refusal:
+            return Tampered(expected, f"its event (id {row.event_id}) declares a pruning, and {refusal}")
     return None
-
-
-def _pruned_to(detail: str | None) -> int:
-    found = orjson.loads(detail or "{}").get("to", 0)
-    return found if isinstance(found, int) else 0
 
 
 async def _extend(walk: _Pass, leaves: Sequence[bytes]) -> None:

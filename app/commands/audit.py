@@ -30,6 +30,8 @@ def verify_audit(
         f"{found.size:,} entries verified, {found.unsigned:,} of them after the last checkpoint; "
         f"content pruned: {found.pruned:,}; not sealed yet: {found.waiting:,}"
     )
+    for line in found.unfinished:
+        say(f"line {line} of the file of checkpoints is unfinished: a full disk or a power cut ended it")
     print(proof.note, end="")
 
 
@@ -66,15 +68,23 @@ def export_audit(
 @commands.command("verify-export")
 def verify_exported(
     file: Annotated[Path, typer.Argument(help="A file that `gain audit export` wrote.")],
-    key: Annotated[str | None, typer.Option(help="The log's public key, from somebody you trust.")] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="The log's public key, from somebody you trust; again for those of earlier secrets."),
+    ] = None,
 ) -> None:
     """Check an exported log against its signed checkpoint. Needs no database, no secret, no setting."""
     from app.runtime.auditing import check_export
 
-    found = check_export(file, key, say)
-    if key is None:
+    found = check_export(file, key or [], say)
+    if not key:
         say(f"checked against the key that the file itself names; compare it with the log's own: {found.key}")
     say(f"{found.kind}: {found.entries:,} entries hold; content pruned: {found.pruned:,}")
+    if found.pruned:
+        say(
+            f"{found.pruned:,} entries are without their content: entry {found.declared_by} declares, signed, "
+            f"that what stood before entry {found.pruned_to} was pruned"
+        )
     print(found.note, end="")
 
 

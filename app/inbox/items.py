@@ -29,6 +29,7 @@ class _Row(NamedTuple):
     priority: int
     due_at: datetime
     delivered_at: datetime | None
+    chased_at: datetime | None
     claim_id: UUID | None
     claim_expires_at: datetime | None
     reference: str
@@ -42,9 +43,9 @@ class _Row(NamedTuple):
 
 _SEEN = """
     SELECT dispatch.id, dispatch.number, dispatch.referral_id, dispatch.agency, dispatch.round, dispatch.state,
-           dispatch.priority, dispatch.due_at, dispatch.delivered_at, dispatch.claim_id, dispatch.claim_expires_at,
-           referral.reference, referral.originator, referral.disposed_at, referral.sealed, data_key.ring_key,
-           data_key.wrapped, referral.content
+           dispatch.priority, dispatch.due_at, dispatch.delivered_at, dispatch.chased_at, dispatch.claim_id,
+           dispatch.claim_expires_at, referral.reference, referral.originator, referral.disposed_at, referral.sealed,
+           data_key.ring_key, data_key.wrapped, referral.content
       FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
       LEFT JOIN data_key ON data_key.referral_id = dispatch.referral_id
      WHERE dispatch.agency = :agency AND dispatch.queued_at IS NOT NULL
@@ -60,8 +61,8 @@ _WAITING = """(dispatch.state IN ('queued', 'delivered')
 
 # The database does not even read the contents beyond `most_bytes`; that of the first row there always is.
 _PAGE = f"""
-    SELECT id, number, referral_id, agency, round, state, priority, due_at, delivered_at, claim_id, claim_expires_at,
-           reference, originator, disposed_at, sealed, ring_key, wrapped,
+    SELECT id, number, referral_id, agency, round, state, priority, due_at, delivered_at, chased_at, claim_id,
+           claim_expires_at, reference, originator, disposed_at, sealed, ring_key, wrapped,
            CASE WHEN size_so_far <= :most_bytes OR size_so_far = size THEN content END
       FROM (SELECT *, octet_length(content) AS size,
                    sum(octet_length(content)) OVER (ORDER BY priority, number ROWS UNBOUNDED PRECEDING) AS size_so_far
@@ -171,6 +172,7 @@ def _shown(row: _Row, opener: Opener, delivered: bool, exchange: list[dict[str, 
         "state": _DELIVERED if delivered and row.state == _QUEUED else row.state,
         "priority": priority_of(row.priority),
         "due_at": row.due_at,
+        "chased_at": row.chased_at,
         "messages": exchange,
         "referral": {"id": row.referral_id} if unseen else _referral(row, opener),
     }

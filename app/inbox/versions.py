@@ -17,7 +17,7 @@ class Versions:
         self.epoch = secrets.token_hex(4)
         self._everywhere = 0
         self._changes: Counter[str] = Counter()
-        self._heard: set[int] = set()
+        self._heard: dict[int, set[str] | None] = {}  # None: of all agencies
         self._empty: dict[str, int] = {}
         self._watchers: defaultdict[str, set[Callable[[], None]]] = defaultdict(set)
 
@@ -26,12 +26,17 @@ class Versions:
         return self._everywhere + self._changes[agency]
 
     def changed(self, transaction: int, agencies: Collection[str]) -> None:
-        """This transaction has committed and changed these inboxes. To hear it twice is to hear it once."""
-        if transaction in self._heard:
+        """This transaction has committed and changed these inboxes. To hear it twice is to hear it once.
+
+        It may be heard in parts: one notification for each verb that changes inboxes.
+        """
+        heard = self._heard.setdefault(transaction, set())
+        if heard is None:
             return
-        self._heard.add(transaction)
-        self._changes.update(set(agencies))
-        for agency in agencies:
+        fresh = set(agencies) - heard
+        heard |= fresh
+        self._changes.update(fresh)
+        for agency in fresh:
             self._tell(agency)
 
     def changed_everywhere(self, transaction: int | None = None) -> None:
@@ -39,14 +44,14 @@ class Versions:
         if transaction in self._heard:
             return
         if transaction is not None:
-            self._heard.add(transaction)
+            self._heard[transaction] = None
         self._everywhere += 1
         for agency in list(self._watchers):
             self._tell(agency)
 
     def forget(self, before: int) -> None:
         """Transactions with a number below `before` will not be heard of again."""
-        self._heard = {transaction for transaction in self._heard if transaction >= before}
+        self._heard = {transaction: heard for transaction, heard in self._heard.items() if transaction >= before}
 
     def found_empty(self, agency: str, version: int) -> None:
         """A page read after `version` had nothing that waits."""

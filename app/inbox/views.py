@@ -32,6 +32,7 @@ class ItemView(BaseModel):
     state: DispatchState
     priority: Priority
     due_at: datetime
+    chased_at: datetime | None = Field(description="When the agency was last reminded of it; null: never.")
     messages: list[MessageView]
     referral: dict[str, Any] = Field(
         description="`id`, `originator` and all that was submitted, but never the other addressees or the originator's "

@@ -12,7 +12,7 @@ from app.access.policy import Role
 from app.access.principal import behalf_of
 from app.crypto.vault import blind_index_for, sealing_vault_at
 from app.db import AS_GATEWAY, Database, as_lost, is_away
-from app.referrals.accept import Receipt, Submission, accept_at_once
+from app.referrals.accept import LITTLE_PATIENCE, PATIENCE, Receipt, Submission, accept_at_once
 from app.referrals.backlog import FACTORS, LINE
 from app.referrals.codes import PriorityRank
 from app.referrals.gauge import BacklogGauge
@@ -117,30 +117,45 @@ class Coalescer:
 
     async def _rest(self, seconds: float) -> None:
         """Leave the machine to the workers for so long; what is urgent does not wait for that."""
+        # It may have come while every lane was in a transaction: nobody else would take it before the rest is over.
+        if self._waiting and self._waiting[0][0].priority == PriorityRank.URGENT:
+            return
         self._urgent.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._urgent.wait()
 
     async def _singly(self, driver: asyncpg.Connection, taken: Sequence[_Waiting], error: Exception) -> None:
-        """One bad item must not fail its neighbours; the ids were made before, so trying again stores nothing twice."""
+        """One bad item must not fail its neighbours; the ids were made before, so trying again stores nothing twice.
+
+        Those that a twin's transaction keeps waiting come last, or two of them would take the others' time.
+        """
         if len(taken) == 1 or driver.is_closed() or not isinstance(error, asyncpg.PostgresError):
             _fail_all(taken, error)
             return
-        for index, (submission, future) in enumerate(taken):
+        left = deque((one, LITTLE_PATIENCE) for one in taken)
+        while left:
+            (submission, future), patience = left.popleft()
+            if future.done():
+                continue  # given up meanwhile: who was told so may send it again under no key
             try:
-                _settle(future, (await self._accept(driver, [submission]))[0])
+                _settle(future, (await self._accept(driver, [submission], patience))[0])
             except Exception as caught:
                 own = as_lost(driver, caught)
                 if is_away(own):
                     # Each of the others would only wait for a connection as long again.
-                    _fail_all(taken[index:], own)
+                    _fail_all([(submission, future), *(one for one, _ in left)], own)
                     return
+                if isinstance(own, asyncpg.LockNotAvailableError) and patience == LITTLE_PATIENCE:
+                    left.append(((submission, future), PATIENCE))
+                    continue
                 _fail(future, own)
 
-    async def _accept(self, driver: asyncpg.Connection, submissions: Sequence[Submission]) -> list[Receipt]:
+    async def _accept(
+        self, driver: asyncpg.Connection, submissions: Sequence[Submission], patience: str = PATIENCE
+    ) -> list[Receipt]:
         vault = await sealing_vault_at(self._database, AS_GATEWAY)
-        receipts = await accept_at_once(driver, vault, blind_index_for(self._database.settings), submissions)
+        receipts = await accept_at_once(driver, vault, blind_index_for(self._database.settings), submissions, patience)
         self._gauge.accepted(sum(not receipt.replayed for receipt in receipts))
         return receipts
 

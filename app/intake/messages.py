@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request, Response
 from app.access.policy import Action
 from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
-from app.crypto.keys import Keys
 from app.db import Connection
 from app.errors import DISPOSED, NOT_FOUND, STATE_CONFLICT, Problem
 from app.referrals import lifecycle, queries
@@ -49,7 +48,7 @@ async def send(
     referral = await queries.whole(connection, seen, id)
     if referral is None or body.dispatch_id not in {dispatch["id"] for dispatch in referral["dispatches"]}:
         raise Problem(NOT_FOUND)
-    first = await say(connection, request.app.state.keys, principal, id, body, idempotency_key)
+    first = await say(connection, request, principal, id, body, idempotency_key)
     await queries.shown(connection, principal, id)
     if not first:
         return json_response(referral, headers=REPLAYED)
@@ -57,16 +56,18 @@ async def send(
 
 
 async def say(
-    connection: Connection, keys: Keys, principal: Principal, id: UUID, body: MessageBody, key: str | None
+    connection: Connection, request: Request, principal: Principal, id: UUID, body: MessageBody, key: str | None
 ) -> bool:
     """Send a message about a dispatch of a referral of the caller's; False where `key` stands for it already.
 
     Raises `Problem` (409) where the dispatch is not open any more.
     """
+    state = request.app.state
     asked = Asked(principal.party, id, "messages", body.model_dump(mode="json"))
-    if not await first_time(connection, keys, key, asked):
+    if not await first_time(connection, state.keys, key, asked):
         return False
     content = body.model_dump_json(include={"text"}).encode()
-    if not await lifecycle.reply(connection, principal.actor, id, body.dispatch_id, content):
+    directory = await state.directory.get(connection)
+    if not await lifecycle.reply(connection, principal.actor, id, body.dispatch_id, content, directory):
         raise Problem(STATE_CONFLICT, "This dispatch is not open any more.")
     return True

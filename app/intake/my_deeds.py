@@ -76,7 +76,7 @@ async def reply(
     except ValidationError:
         errors = {"text": "Say it in at most 2000 characters."}
         return await _reply_form(request, principal, connection, referral, given, errors)
-    await say(connection, request.app.state.keys, principal, id, body, _key(once))
+    await say(connection, request, principal, id, body, _key(once))
     return _back(id)
 
 

@@ -1,6 +1,7 @@
 """`POST /v1/referrals`: validate, store durably, answer; the workers are woken after the answer."""
 
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -9,13 +10,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
-from app import clock
 from app.access.policy import Action
 from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.crypto.keys import Keys, Purpose
 from app.crypto.sameness import sameness
+from app.database_clock import DatabaseClock
+from app.db import AS_GATEWAY
 from app.errors import (
     BACKLOG,
     DISPOSED,
@@ -108,7 +110,8 @@ async def submit(
     """Store a referral durably and answer 201 with it; its dispatches are made by the workers at once after."""
     directory = await _directory(request)
     _check_addressees(body, principal, directory)
-    submission = _submission(body, principal, directory, request.app.state.keys, idempotency_key)
+    received = await _now(request)
+    submission = _submission(body, principal, directory, request.app.state.keys, idempotency_key, received)
     receipt = await _store(request, submission)
     if receipt.conflict:
         raise Problem(IDEMPOTENCY_KEY_REUSED)
@@ -159,8 +162,22 @@ def _check_addressees(body: SubmittedReferral, principal: Principal, directory: 
         raise Problem(UNKNOWN_ADDRESSEE, errors=errors)
 
 
+async def _now(request: Request) -> datetime:
+    """The database's time, as `created_at` will be. It is asked for by the first request alone, if by any."""
+    known: DatabaseClock = request.app.state.database_clock
+    if not known.is_known:
+        async with database(request).transaction(AS_GATEWAY) as connection:
+            await known.look(connection)
+    return known.now()
+
+
 def _submission(
-    body: SubmittedReferral, principal: Principal, directory: Directory, keys: Keys, idempotency_key: str | None
+    body: SubmittedReferral,
+    principal: Principal,
+    directory: Directory,
+    keys: Keys,
+    idempotency_key: str | None,
+    received: datetime,
 ) -> Submission:
     keyed = idempotency_key is not None
     return Submission(
@@ -171,7 +188,7 @@ def _submission(
         crime_types=[crime_type.value for crime_type in body.crime_types],
         addressees=body.addressees,
         content=_WRITES.dump_json(body, exclude_unset=True),
-        respond_by=due_at(clock.now(), body.priority, _USUAL),
+        respond_by=due_at(received, body.priority, _USUAL),
         # The key is the client's own text: only a keyed hash of it is kept.
         key=keys.digest(Purpose.IDEMPOTENCY, idempotency_key.encode()) if idempotency_key is not None else None,
         # Left out and given as its default mean the same, so the whole document is compared, not what was sent.

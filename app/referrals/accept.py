@@ -16,8 +16,6 @@ from app.crypto.vault import Vault, blind_index_of, sealing_vault
 from app.db import Connection, Numbered
 from app.referrals.views import document
 
-# A twin of a request may hold its key in another transaction: its commit is waited for, but not for ever. Twice this,
-# for a shared transaction and then one's own, is less than a request waits at all.
 _STATEMENT = """
     WITH limited AS MATERIALIZED (
         SELECT {settings}
@@ -61,8 +59,11 @@ _STATEMENT = """
     )
     SELECT id, reference, created_at FROM accepted
 """
-_LIMIT = "set_config('lock_timeout', '700ms', true)"
+_LIMIT = "set_config('lock_timeout', :patience, true)"
 _ACCEPT = text(_STATEMENT.format(settings=_LIMIT))
+PATIENCE, LITTLE_PATIENCE = "700ms", "20ms"
+"""How long a twin's commit is waited for, which holds a request's key in another transaction; little where others wait
+behind. Twice the former, for a shared transaction and then one's own, is less than a request waits at all."""
 
 # Nothing is inserted, and no condition on rows looked at, before `offered` gives its first row, which is after this.
 _PARTIES = "set_config('gain.parties', CAST(CAST(:parties AS text[]) AS text), false)"
@@ -128,7 +129,8 @@ async def accept(connection: Connection, submissions: Sequence[Submission]) -> l
     """
     items = _first_of_each_key(submissions)
     vault = await sealing_vault(connection)
-    rows = await connection.execute(_ACCEPT, columns(items, vault, blind_index_of(connection)))
+    given = columns(items, vault, blind_index_of(connection)) | {"patience": PATIENCE}
+    rows = await connection.execute(_ACCEPT, given)
     receipts = {row.id: Receipt(row.id, row.reference, row.created_at) for row in rows}
     repeated = [item for item in submissions if item.id not in receipts]
     if repeated:
@@ -137,15 +139,20 @@ async def accept(connection: Connection, submissions: Sequence[Submission]) -> l
 
 
 async def accept_at_once(
-    driver: asyncpg.Connection, vault: Vault, index: BlindIndex, submissions: Sequence[Submission]
+    driver: asyncpg.Connection,
+    vault: Vault,
+    index: BlindIndex,
+    submissions: Sequence[Submission],
+    patience: str = PATIENCE,
 ) -> list[Receipt]:
     """The same in a transaction of its own, by one round trip: committed when this returns.
 
-    `driver` acts as originators do, and from here on for the parties of these. Raises the driver's own errors.
+    `driver` acts as originators do, and from here on for the parties of these. Raises the driver's own errors:
+    `LockNotAvailableError` where a twin's commit took longer than `patience`.
     """
     items = _first_of_each_key(submissions)
     parties = sorted({item.actor.party for item in items})
-    given = columns(items, vault, index) | {"parties": parties}
+    given = columns(items, vault, index) | {"parties": parties, "patience": patience}
     receipts = {row[0]: Receipt(*row) for row in await _ACCEPT_AT_ONCE.fetch(driver, given)}
     repeated = [item for item in submissions if item.id not in receipts]
     if repeated:
@@ -173,7 +180,7 @@ def _first_of_each_key(submissions: Sequence[Submission]) -> list[Submission]:
     return first
 
 
-def columns(items: Sequence[Submission], vault: Vault, index: BlindIndex) -> dict[str, list[Any]]:
+def columns(items: Sequence[Submission], vault: Vault, index: BlindIndex) -> dict[str, Any]:
     """What the accepting statement is given, sealed. Raises `Unopenable`."""
     return _columns(items) | sealed(vault, items) | indexed(index, items)
 

@@ -57,6 +57,11 @@ def _days_after(day: date, days: int, weekdays: frozenset[int]) -> date:
     return day
 
 
+def working_time(moment: datetime, weekdays: Collection[int]) -> datetime:
+    """The moment itself, or the next start of a working day where it is before one or on no working day, in UTC."""
+    return _start(moment.astimezone(LONDON), weekdays).astimezone(UTC)
+
+
 def is_working_day(day: date, weekdays: Collection[int]) -> bool:
     """Whether this is one of the ISO `weekdays` and no bank holiday of England and Wales."""
     return day.isoweekday() in weekdays and day not in _bank_holidays(day.year)

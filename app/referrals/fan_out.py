@@ -38,7 +38,7 @@ LATE_SECONDS = 15
 _SINGLY = 20  # referrals fanned out alone in one turn, so that calls in flight are not left waiting
 _LOOK_SECONDS = 1.0
 
-_COLUMNS = "id, originator, priority, crime_types, addressees, created_at"
+_COLUMNS = "id, originator, priority, crime_types, addressees, now() AS now"
 
 # What has failed before waits apart. As an array, so that a plan goes by the index whatever it thinks of that table.
 _CLAIM = text(f"""
@@ -213,7 +213,7 @@ def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
         NewDispatch(
             referral.id,
             choice.agency,
-            _terms(choice, referral.created_at, priority, means),
+            _terms(choice, referral.now, priority, means),
             not choice.needs_release and taking.takes(choice.agency),
         )
         for choice in decide(facts, means.matrix, means.directory)
@@ -221,7 +221,7 @@ def _dispatches(referral: _Referral, means: _Means) -> list[NewDispatch]:
 
 
 def _terms(choice: Choice, received: datetime, priority: Priority, means: _Means) -> Terms:
-    # Referrals that were accepted in one transaction have their times in common.
+    # An agency's time counts from its inbox: what is fanned out in one transaction has its times in common.
     key = (choice, received, priority)
     known = means.terms.get(key)
     if known is None:

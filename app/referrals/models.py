@@ -110,11 +110,14 @@ class Dispatch(Base):
     `number` gives the stable order of an inbox. `rule`, `release`, `reason` say what chose the agency; `gateway` is the
     legal basis proposed. `queued_at` is when it entered the agency's inbox (null while held); `needs_release` says that
     the agency's policy holds it, rather than its referral being held. `next_check_at` is when the clock next asks
-    something of it (a chase, an alert, overdue, expiry); it stands in `query`, since `queried_at`. Until the claim ends
-    the item belongs to the consumer that holds `claim_id`. `due_delivery_at` is when an adapter takes it
-    next (null: no adapter has anything to do); `attempt` fences: a result is recorded only for the attempt that is
-    current; `failures` counts failed hand-overs. `ended_because` is our own word for it, `sealed_reason` a person's;
-    `decline_reason` is the agency's code (null where it declined before codes were kept).
+    something of it (a chase, an alert, overdue, expiry); it stands in `query`, since `queried_at`. `clock_from` is from
+    when the agency's time counts where that is not `created_at`: its release, and later by as long as its clock stood.
+    Until the claim ends the item belongs to the consumer that holds `claim_id`. `due_delivery_at` is when an adapter
+    takes it next (null: no adapter has anything to do); `attempt` fences: a result is recorded only for the attempt
+    that is current, and telling of something new makes another; `failures` counts failed hand-overs. `replies` counts
+    the originator's answers to the agency's questions, the last at `replied_at`. `ended_because` is our own word for
+    it, `sealed_reason` a person's; `decline_reason` is the agency's code (null where it declined before codes were
+    kept).
     """
 
     __tablename__ = "dispatch"
@@ -140,6 +143,9 @@ class Dispatch(Base):
     chases: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     needs_release: Mapped[bool] = mapped_column(server_default=text("false"))
     queried_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    replies: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    replied_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    clock_from: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     queued_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     delivered_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     acknowledged_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

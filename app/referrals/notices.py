@@ -135,5 +135,5 @@ async def told(connection: Connection, items: Sequence[Settled]) -> None:
 
 
 def is_known(item: HandOver) -> bool:
-    """Pure: whether its agency has seen it meanwhile and is not reminded: a notice would tell it nothing."""
-    return item.seen and not item.chases
+    """Pure: whether its agency has seen it, and nothing is new since, no reminder and no reply: nothing to tell it."""
+    return item.seen and not item.chases and not item.replied

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from app.parties.codes import Priority
 from app.parties.policy import Policy
-from app.referrals.deadlines import due_at, working_days_after, working_days_before
+from app.referrals.deadlines import due_at, working_days_after, working_days_before, working_time
 
 UNACKNOWLEDGED_MINUTES = 30
 """How long an urgent dispatch may stay unacknowledged before the co-ordinator is alerted."""
@@ -28,7 +28,10 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The time a dispatch was given, all in UTC."""
+    """The time a dispatch was given, all in UTC.
+
+    `received`: from when it counts, which is when it entered the inbox, and later by as long as its clock stood.
+    """
 
     received: datetime
     due: datetime
@@ -48,9 +51,24 @@ def expiry(due: datetime, priority: Priority, policy: Policy) -> datetime:
     return working_days_after(due, policy.grace_days, policy.working_days)
 
 
+def resume(given: Span, queried: datetime, now: datetime, priority: Priority, policy: Policy) -> Span:
+    """The time of a dispatch whose clock stood since a question, and goes on now.
+
+    As long as it stood is added. Where days are counted, what then falls due on no working day of the agency's, or
+    before one begins, is due as the next begins; and the grace is counted from there, if that gives the agency more.
+    What was overdue when the agency asked stays it.
+    """
+    stood = now - queried
+    due = given.due + stood
+    if priority is not Priority.URGENT and due > now:
+        due = working_time(due, policy.working_days)
+    expires = max(given.expires + stood, expiry(due, priority, policy))
+    return Span(given.received + stood, due, expires)
+
+
 def steps(given: Span, priority: Priority, policy: Policy) -> list[tuple[datetime, Step]]:
-    """Every moment at which the clock asks something, in order of time."""
-    found = [(given.due, Step.OVERDUE), (given.expires, Step.EXPIRE)]
+    """Every moment at which the clock asks something, in order of time. No reminder comes before the receipt."""
+    found: list[tuple[datetime, Step]] = []
     if priority is Priority.URGENT:
         found.append((given.received + (given.due - given.received) / 2, Step.CHASE))
         found.append((given.received + timedelta(minutes=UNACKNOWLEDGED_MINUTES), Step.ALERT))
@@ -59,7 +77,14 @@ def steps(given: Span, priority: Priority, policy: Policy) -> list[tuple[datetim
         found.append((working_days_before(given.due, days - days // 2, policy.working_days), Step.CHASE))
         if days > 2:
             found.append((working_days_before(given.due, 1, policy.working_days), Step.CHASE))
-    return sorted((at.astimezone(UTC), step) for at, step in found if at >= given.received)
+    reminders = [(at, step) for at, step in found if at >= given.received]
+    ends = [(given.due, Step.OVERDUE), (given.expires, Step.EXPIRE)]
+    return sorted((at.astimezone(UTC), step) for at, step in reminders + ends)
+
+
+def asked(schedule: Iterable[tuple[datetime, Step]], since: datetime, now: datetime) -> set[Step]:
+    """What the clock asks from `since` to `now`; to be overdue or to expire also where that was missed before."""
+    return {step for at, step in schedule if at <= now and (at >= since or step in (Step.OVERDUE, Step.EXPIRE))}
 
 
 def next_check(schedule: Iterable[tuple[datetime, Step]], after: datetime) -> datetime | None:

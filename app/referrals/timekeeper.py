@@ -1,67 +1,131 @@
-"""The timekeeper: chases, alerts, marks overdue and lets expire what its time has come for."""
+"""The timekeeper: chases, alerts, marks overdue and lets expire what its time has come for.
 
+Where a batch fails, its dispatches are looked at one by one; one that fails alone is put off, and keeps nobody waiting.
+"""
+
+import time
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 
 from app.audit.record import Actor
-from app.db import Connection
+from app.db import AS_WORKER, Connection, Database, is_away
+from app.logs import logger
 from app.parties.codes import Priority
 from app.parties.directory import Directory, DirectoryCache
 from app.referrals import lifecycle
 from app.referrals.alerts import raise_alerts
 from app.referrals.codes import priority_of
-from app.referrals.schedule import Span, Step, steps
+from app.referrals.schedule import Span, Step, asked, next_check, steps
 from app.referrals.states import AlertKind, DispatchState
 
-_CLAIM = text("""
-    SELECT dispatch.id, dispatch.agency, dispatch.state, dispatch.priority, dispatch.created_at, dispatch.due_at,
-           dispatch.expires_at, dispatch.next_check_at, now() AS now
-      FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
-     WHERE dispatch.id = ANY(ARRAY(
-           SELECT id FROM dispatch WHERE next_check_at <= now() ORDER BY next_check_at LIMIT CAST(:limit AS integer)))
-       AND dispatch.next_check_at <= now()
-     ORDER BY referral.id, dispatch.id
-       FOR NO KEY UPDATE OF referral, dispatch SKIP LOCKED
-""")
+log = logger()
+
+PUT_OFF_SECONDS = 60.0
+"""When a dispatch is looked at again, alone, that could not be dealt with."""
+
+# What was put off is looked at alone. By index: `next_check_at` is null where the clock asks nothing.
+_BATCH = """
+    SELECT id FROM dispatch WHERE next_check_at <= now() AND id <> ALL(CAST(:put_off AS uuid[]))
+     ORDER BY next_check_at LIMIT CAST(:limit AS integer)
+"""
+
+
+def _claim(which: str) -> str:
+    return f"""
+        SELECT dispatch.id, dispatch.agency, dispatch.state, dispatch.priority, dispatch.due_at, dispatch.expires_at,
+               dispatch.next_check_at, coalesce(dispatch.clock_from, dispatch.created_at) AS received, now() AS now
+          FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
+         WHERE dispatch.id = {which}
+           AND dispatch.next_check_at <= now()
+         ORDER BY referral.id, dispatch.id
+           FOR NO KEY UPDATE OF referral, dispatch SKIP LOCKED
+    """  # noqa: S608  constants of this file
+
+
+_CLAIM = text(_claim(f"ANY(ARRAY({_BATCH}))"))
+_CLAIM_ONE = text(_claim(":id"))
 
 _DUE = text("SELECT EXISTS (SELECT FROM dispatch WHERE next_check_at <= now())")
 
+_Rows = Sequence[Row[Any]]
+
 
 class Timekeeper:
-    """Keeps the time of open dispatches. The clock is the database's."""
+    """Keeps the time of open dispatches, for one process. The clock is the database's."""
 
     def __init__(self) -> None:
         self._directory = DirectoryCache()
+        self._put_off: dict[UUID, float] = {}
+        """Until when, on the monotonic clock. In memory, as a try harms nobody and the row may refuse every write."""
 
-    async def run(self, connection: Connection, actor: Actor, limit: int = 500) -> int:
-        """Do what the clock asks of up to `limit` dispatches in the caller's transaction; returns how many it took."""
-        rows = (await connection.execute(_CLAIM, {"limit": limit})).all()
-        if not rows:
-            return 0
-        directory = await self._directory.get(connection)
-        asked: dict[Step, list[UUID]] = {step: [] for step in Step}
-        checks: dict[UUID, datetime | None] = {}
-        for row in rows:
-            schedule = _schedule(row, directory)
-            for step in {step for at, step in schedule if row.next_check_at <= at <= row.now}:
-                asked[step].append(row.id)
-            checks[row.id] = min((at for at, _ in schedule if at > row.now), default=None)
-        unacknowledged = {row.id for row in rows if row.state != DispatchState.ACKNOWLEDGED}
-        await raise_alerts(
-            connection, AlertKind.URGENT_UNACKNOWLEDGED, [key for key in asked[Step.ALERT] if key in unacknowledged]
-        )
-        await lifecycle.chase(connection, actor, [key for key in asked[Step.CHASE] if key not in asked[Step.EXPIRE]])
-        await lifecycle.mark_overdue(connection, actor, asked[Step.OVERDUE])
-        await lifecycle.set_checks(connection, checks)
-        await lifecycle.expire(connection, actor, asked[Step.EXPIRE])
+    async def run(self, database: Database, actor: Actor, limit: int = 500) -> int:
+        """Do what the clock asks of up to `limit` dispatches together, and of those alone that failed before.
+
+        Returns how many it took together. Raises where the database is away, or no reference data can be read: that is
+        no dispatch's fault.
+        """
+        await self._singly(database, actor, [key for key, until in self._put_off.items() if until <= time.monotonic()])
+        rows: _Rows = []
+        try:
+            async with database.transaction(AS_WORKER) as connection:
+                directory = await self._directory.get(connection)
+                parameters = {"limit": limit, "put_off": list(self._put_off)}
+                rows = (await connection.execute(_CLAIM, parameters)).all()
+                await _keep(connection, actor, rows, directory)
+        except Exception as error:
+            if is_away(error) or not rows:
+                raise
+            log.error("the time of dispatches could not be kept", dispatches=len(rows), error=_kind(error))
+            await self._singly(database, actor, [row.id for row in rows])
         return len(rows)
 
+    async def _singly(self, database: Database, actor: Actor, ids: Sequence[UUID]) -> None:
+        for key in ids:
+            try:
+                async with database.transaction(AS_WORKER) as connection:
+                    directory = await self._directory.get(connection)
+                    await _keep(connection, actor, (await connection.execute(_CLAIM_ONE, {"id": key})).all(), directory)
+                self._put_off.pop(key, None)
+            except Exception as error:
+                if is_away(error):
+                    raise
+                self._put_off[key] = time.monotonic() + PUT_OFF_SECONDS
+                log.error("the time of a dispatch cannot be kept", dispatch=str(key), error=_kind(error))
 
-def _schedule(row: Row[tuple[object, ...]], directory: Directory) -> list[tuple[datetime, Step]]:
-    given = Span(row.created_at, row.due_at, row.expires_at)
+
+async def _keep(connection: Connection, actor: Actor, rows: _Rows, directory: Directory) -> None:
+    """Do what the clock asks of these, which are locked, and set when it asks next."""
+    if not rows:
+        return
+    wanted: dict[Step, list[UUID]] = {step: [] for step in Step}
+    checks: dict[UUID, datetime | None] = {}
+    for row in rows:
+        schedule = _schedule(row, directory)
+        for step in asked(schedule, row.next_check_at, row.now):
+            wanted[step].append(row.id)
+        checks[row.id] = next_check(schedule, row.now)
+    unacknowledged = {row.id for row in rows if row.state != DispatchState.ACKNOWLEDGED}
+    await raise_alerts(
+        connection, AlertKind.URGENT_UNACKNOWLEDGED, [key for key in wanted[Step.ALERT] if key in unacknowledged]
+    )
+    await lifecycle.chase(connection, actor, [key for key in wanted[Step.CHASE] if key not in wanted[Step.EXPIRE]])
+    await lifecycle.mark_overdue(connection, actor, wanted[Step.OVERDUE])
+    await lifecycle.set_checks(connection, checks)
+    await lifecycle.expire(connection, actor, wanted[Step.EXPIRE])
+
+
+def _schedule(row: Row[Any], directory: Directory) -> list[tuple[datetime, Step]]:
+    given = Span(row.received, row.due_at, row.expires_at)
     return steps(given, Priority(priority_of(row.priority)), directory[row.agency].policy)
+
+
+def _kind(error: Exception) -> str:
+    """What kind of error it is. Its text may quote what a row holds."""
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 async def is_due(connection: Connection) -> bool:

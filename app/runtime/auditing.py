@@ -91,11 +91,14 @@ def export_log(data_dir: Path, output: Path, filters: Filters, recipient: str, r
     return _with_log(data_dir, work)
 
 
-def check_export(file: Path, key: str | None, say: Say) -> Export:
-    """Verify an exported log; needs nothing but the file and the public key. Raises `StartRefused`."""
+def check_export(file: Path, trusted: list[str], say: Say) -> Export:
+    """Verify an exported log; needs nothing but the file and the public keys of the log. Raises `StartRefused`.
+
+    Without `trusted` the key that the file itself names is believed.
+    """
     try:
         with refusing(f"read {file}"):
-            return verify_export(file, _key(key) if key else None, _progress(say))
+            return verify_export(file, [_key(line) for line in trusted], _progress(say))
     except ExportRefused as refusal:
         raise StartRefused(str(refusal)) from refusal
 
@@ -113,10 +116,12 @@ def prune_log(data_dir: Path, before: datetime | None, reason: str, *, dry_run: 
             to = await prune.boundary(connection, moment)
             if dry_run:
                 return to
-            await prune.declare(connection, operator(), to, moment, reason)
+            await prune.declare(connection, operator(), signer, to, moment, reason)
         # Also where it was declared before: a run that was killed may not have come this far.
         await _seal_and_sign(database, settings, data_dir, signer, prune.is_sealed)
-        return await _delete(database, say)
+        async with database.transaction(AS_OWNER) as connection:
+            to = await prune.allowed(connection, [signer.key])
+        return await _delete(database, to, say)
 
     return _with_log(data_dir, work)
 
@@ -136,12 +141,12 @@ def operator() -> Actor:
     return Actor("GAIN", f"operator {name}")
 
 
-async def _delete(database: Database, say: Say) -> int:
+async def _delete(database: Database, to: int, say: Say) -> int:
     deleted, start = 0, 0
     tell = _progress(say)
     while True:
         async with database.transaction(AS_OWNER) as connection:
-            number, following = await prune.delete(connection, start)
+            number, following = await prune.delete(connection, start, to)
         deleted += number
         tell(deleted)
         if following is None:

@@ -89,11 +89,15 @@ class Act:
             state.settings.simulate,
         )
 
-    async def restart(self, referral: Referral, agency: str) -> Restart:
-        """The time an agency gets for a dispatch that enters its inbox now."""
+    async def restarting(self, referral: Referral) -> Callable[[str], Restart]:
+        """What tells the time an agency gets for a dispatch of this referral that enters its inbox now."""
         reference, now = await self.reference(), await self.connection.scalar(func.now())
-        party = reference.directory[agency]
-        return rounds.restart(now, Priority(referral["priority"]), party, simulated=reference.simulated)
+        priority = Priority(referral["priority"])
+
+        def of(agency: str) -> Restart:
+            return rounds.restart(now, priority, reference.directory[agency], simulated=reference.simulated)
+
+        return of
 
 
 Acting = Annotated[Act, Depends()]

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from fastapi import APIRouter, Response
+from pydantic import Field
 
 from app.access.policy import Action
 from app.access.routes import AccessRoute, permit
@@ -46,7 +47,7 @@ class Addressees(Document):
 class Extension(Document):
     """Until when an agency gets time."""
 
-    due_at: Moment
+    due_at: Moment = Field(description="When the answer is due then: later than now, at most a hundred years ahead.")
 
 
 async def answered(act: Act, referral_id: UUID, action: str, body: Document | None, deed: Deed) -> Response:
@@ -111,7 +112,7 @@ async def chase(id: UUID, act: Acting, body: Nothing | None = None) -> Response:
 )
 @permit(Action.COORDINATE)
 async def extend(id: UUID, body: Extension, act: Acting) -> Response:
-    """Move the due time, and with it the expiry."""
+    """Move the due time, and with it the expiry and the chases still to come."""
     return await _on_dispatch(act, id, "extend", body, lambda referral: deeds.extend(act, referral, id, body.due_at))
 
 

@@ -40,7 +40,8 @@ class Given:
             found["reason"] = f"Say it in {MOST_REASON:,} characters or fewer."
         if deed.asks_whom and not self.agencies:
             found["agencies"] = "Choose at least one body."
-        if deed.asks_until and (self.until is None or self.until <= clock.now()):
+        now = clock.now()
+        if deed.asks_until and (self.until is None or not now < self.until <= now + deeds.MOST_AHEAD):
             found["until-day"] = "Give a day in the future, for example 27 3 2027."
         return found
 

@@ -4,19 +4,21 @@ Each returns False where the state does not allow it.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import func, select
 
 from app.access.policy import Action
 from app.errors import INVALID_BODY, STATE_CONFLICT, UNKNOWN_ADDRESSEE, Problem
-from app.parties.codes import Priority
 from app.parties.directory import Directory
 from app.referrals import consents, lifecycle, noted, queries, rounds
-from app.referrals.schedule import expiry
 from app.referrals.states import ReferralState
 from app.status.act import Act, Referral
+
+MOST_AHEAD = timedelta(days=36_525)
+"""How much time a dispatch may be given: a hundred years. How long an agency needs, a co-ordinator decides; what is
+later is a slip of the keyboard, and soon no day of the calendar."""
 
 
 async def hold(act: Act, referral: Referral, reason: str) -> bool:
@@ -26,9 +28,8 @@ async def hold(act: Act, referral: Referral, reason: str) -> bool:
 
 async def release(act: Act, referral: Referral) -> bool:
     """Let a held referral go on, with each agency's full time from now."""
-    agencies = {dispatch["agency"] for dispatch in referral["dispatches"]}
-    restarts = {agency: await act.restart(referral, agency) for agency in agencies}
-    return await lifecycle.release(act.connection, act.principal.actor, referral["id"], restarts)
+    restart_of = await act.restarting(referral)
+    return await lifecycle.release(act.connection, act.principal.actor, referral["id"], restart_of)
 
 
 async def reject(act: Act, referral: Referral, reason: str) -> bool:
@@ -50,12 +51,13 @@ async def chase(act: Act, dispatch_id: UUID) -> bool:
 
 
 async def extend(act: Act, referral: Referral, dispatch_id: UUID, due_at: datetime) -> bool:
-    """Move a due time, and with it the expiry. Raises `Problem` (422) for a time that has passed."""
-    if due_at <= await act.connection.scalar(func.now()):
-        raise Problem(INVALID_BODY, errors=[{"pointer": "/due_at", "detail": "Give a time in the future."}])
+    """Move a due time, and with it the expiry. Raises `Problem` (422) for a time that has passed, or is too far off."""
+    now: datetime = (await act.connection.execute(select(func.now()))).scalar_one()
+    if not now < due_at <= now + MOST_AHEAD:
+        wrong = "Give a time in the future, at most a hundred years ahead."
+        raise Problem(INVALID_BODY, errors=[{"pointer": "/due_at", "detail": wrong}])
     policy = (await act.reference()).directory[agency_of(referral, dispatch_id)].policy
-    expires = expiry(due_at, Priority(referral["priority"]), policy)
-    return await lifecycle.extend(act.connection, act.principal.actor, dispatch_id, due_at, expires)
+    return await lifecycle.extend(act.connection, act.principal.actor, dispatch_id, due_at, policy)
 
 
 async def redeliver(act: Act, referral: Referral, dispatch_id: UUID) -> bool:
@@ -79,7 +81,7 @@ async def release_dispatch(act: Act, referral: Referral, dispatch_id: UUID) -> b
     """Let one held dispatch into its agency's inbox. Raises `Problem` (409) while the whole referral is held."""
     if referral["state"] == ReferralState.HELD:
         raise Problem(STATE_CONFLICT, "The whole referral is held; release that.")
-    restart = await act.restart(referral, agency_of(referral, dispatch_id))
+    restart = (await act.restarting(referral))(agency_of(referral, dispatch_id))
     return await lifecycle.release_dispatch(act.connection, act.principal.actor, referral["id"], dispatch_id, restart)
 
 

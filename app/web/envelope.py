@@ -11,26 +11,14 @@ from app import metrics
 from app.errors import INTERNAL
 from app.logs import logger, request_id, tell_request
 from app.web import problems
+from app.web.content_security import NO_SCRIPT
 
 CLIENT_GONE = 499
 """Logged as the status of a request whose client went away before it was read; nothing is answered."""
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-    )
-)
 _Headers = tuple[tuple[bytes, bytes], ...]
 _HEADERS: _Headers = (
-    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"content-security-policy", NO_SCRIPT.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),

@@ -5,6 +5,7 @@
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from functools import lru_cache
@@ -20,7 +21,7 @@ from starlette.staticfiles import PathLike, StaticFiles
 from starlette.types import Scope
 
 from app.logs import logger
-from app.web import fields, words
+from app.web import content_security, fields, words
 
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
@@ -105,8 +106,11 @@ def render(name: str, *, request: Request | None = None, status: int = 200, **co
     """The page that this template makes of the context.
 
     With the request its header says who is signed in and what there is to go to, and its forms have their `csrf()`.
+    Its scripts bear the `nonce` of this answer.
     """
-    return HTMLResponse(text(name, **{**_shared(request), **context}), status)
+    nonce = secrets.token_urlsafe(16)
+    page = text(name, **{**_shared(request), **context, "nonce": nonce})
+    return HTMLResponse(page, status, {"Content-Security-Policy": content_security.of_page(nonce)})
 
 
 def confirm(

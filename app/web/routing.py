@@ -30,7 +30,10 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that asks `before_body` first and reads the body strictly. An empty body is left to validation (422)."""
+    """A route that asks `before_body` first and reads the body strictly.
+
+    Nothing at all is not JSON either (400), but where a body may be left out.
+    """
 
     async def before_body(self, request: StrictRequest) -> None:
         """Runs before the body is read: authenticate and authorise here; raise `Problem` to refuse."""
@@ -43,6 +46,7 @@ class StrictRoute(APIRoute):
         """FastAPI's handler behind the hook; it finds the body and its JSON already read."""
         handle = super().get_route_handler()
         takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
+        needs_body = self.body_field is not None and self.body_field.field_info.is_required()
 
         async def strict(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
@@ -50,11 +54,19 @@ class StrictRoute(APIRoute):
             answer = await self.shortcut(request)
             if answer is not None:
                 return answer
-            if takes_json and await request.body():
-                await request.json()
+            if takes_json:
+                await _read_json(request, required=needs_body)
             return await handle(request)
 
         return strict
+
+
+async def _read_json(request: StrictRequest, *, required: bool) -> None:
+    """Have it parsed. Raises `Problem`: 400 also where there is nothing and something is required."""
+    if await request.body():
+        await request.json()
+    elif required:
+        raise Problem(NOT_JSON, f"The body is empty. {NOT_JSON.advice}")
 
 
 def _is_json(content_type: str) -> bool:

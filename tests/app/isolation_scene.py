@@ -172,7 +172,7 @@ def _deed(id: str, prepared: str = "", **form: str) -> tuple[Ask, Ask]:
 _DEEDS: Mapping[str, tuple[Ask, Ask]] = {
     "/dispatches/{id}/cancel": _deed("dispatch", reason="Not to go on."),
     "/dispatches/{id}/chase": _deed("dispatch"),
-    "/dispatches/{id}/extend": _deed("dispatch", **{"until-day": "1", "until-month": "7", "until-year": "2190"}),
+    "/dispatches/{id}/extend": _deed("dispatch", **{"until-day": "1", "until-month": "7", "until-year": "2090"}),
     "/dispatches/{id}/redeliver": _deed("dispatch", "dispatch cancelled"),
     "/dispatches/{id}/noted": _deed("dispatch", "alert", reason="Known."),
     "/dispatches/{id}/release": _deed("held"),
@@ -336,7 +336,7 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/v1/audit/proofs/inclusion"): Ask(query="entry=0&size=1"),
     ("POST", "/v1/dispatches/{id}/cancel"): Ask("dispatch", body=_reason),
     ("POST", "/v1/dispatches/{id}/chase"): Ask("dispatch"),
-    ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2190-01-01T00:00:00Z"}),
+    ("POST", "/v1/dispatches/{id}/extend"): Ask("dispatch", body=lambda _: {"due_at": "2090-01-01T00:00:00Z"}),
     ("POST", "/v1/dispatches/{id}/noted"): Ask("dispatch", body=_reason, prepared="alert"),
     ("POST", "/v1/dispatches/{id}/redeliver"): Ask("dispatch", prepared="dispatch cancelled"),
     ("POST", "/v1/dispatches/{id}/release"): Ask("held"),

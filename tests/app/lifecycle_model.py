@@ -22,6 +22,8 @@ class Item:
     claim_lives: bool = False
     said: dict[str, str | None] = field(default_factory=dict)
     """What the agency has said about it, and how each of it was flagged."""
+    settled: set[str] = field(default_factory=set)
+    """The questions that a reply has settled: each may be asked anew while the item is open."""
 
     @property
     def is_open(self) -> bool:
@@ -104,8 +106,11 @@ class Case:
             return "not_found"
         words = f"{outcome} {summary}"
         if item.state in ("cancelled", "expired", "undeliverable"):
-            item.said.setdefault(words, "late")
+            if words not in item.settled:
+                item.said.setdefault(words, "late")
             return "no_longer_open"
+        if words in item.settled and not item.is_open and words not in item.said:
+            return "repeated"
         if words in item.said:
             return "repeated" if item.said[words] is None else "conflict"
         if not item.is_open:
@@ -125,6 +130,9 @@ class Case:
     def reply(self, item: Item) -> bool:
         if item.state == "query":
             item.state, item.claim, item.claim_lives = "delivered", None, False
+            asked = {words for words in item.said if words.startswith("more_information ")}
+            item.settled |= asked
+            item.said = {words: flag for words, flag in item.said.items() if words not in asked}
         return item.is_open and item.state != "held"
 
     def end(self, state: str) -> bool:

@@ -8,9 +8,11 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from app.access.accounts import codes
+from app.access.accounts import codes, lockout
+from app.access.accounts.lockout import Attempt
 from app.access.policy import Role
-from app.db import Database
+from app.crypto.keys import Keys
+from app.db import AS_GATEWAY, Database
 from app.settings import Settings
 from tests.acts import change, rows
 from tests.app.people import (
@@ -24,7 +26,7 @@ from tests.app.people import (
     signed_in,
 )
 from tests.browser import ORIGIN, forms, send, submit
-from tests.conftest import Cast, gateway
+from tests.conftest import SECRET, Cast, gateway
 
 WRONG = "The user name or the password is not right."
 
@@ -216,6 +218,34 @@ async def test_five_failures_lock_a_name_out_whether_or_not_anybody_has_it(cast:
     await rewind(database, someone)
     assert (await sign_in(cast.client(ORIGIN), someone)).status_code == 303
     assert [answer.status_code for answer in await failed(cast.client(ORIGIN), someone.username, 2)] == [401, 401]
+
+
+async def test_a_stranger_elsewhere_does_not_keep_somebody_out(configuration: Settings, database: Database) -> None:
+    async with gateway(configuration, database, client="192.0.2.7") as cast:
+        _, someone = await signed_in(cast, database)
+    async with gateway(configuration, database, client="192.0.2.8") as cast:
+        assert (await failed(cast.client(ORIGIN), someone.username, 6))[-1].status_code == 429
+    async with gateway(configuration, database, client="192.0.2.7") as cast:
+        await rewind(database, someone)
+        assert (await sign_in(cast.client(ORIGIN), someone)).status_code == 303
+    async with gateway(configuration, database, client="192.0.2.8") as cast:
+        assert (await failed(cast.client(ORIGIN), someone.username, 1))[0].status_code == 429, "it stays out"
+    async with administered(database) as (registrar, connection):
+        assert await registrar.unlock(connection, someone.username)
+    async with gateway(configuration, database, client="192.0.2.8") as cast:
+        assert (await failed(cast.client(ORIGIN), someone.username, 1))[0].status_code == 401
+
+
+async def test_from_many_addresses_a_name_is_locked_out_for_all_after_fifty_failures(
+    cast: Cast, database: Database
+) -> None:
+    keys = Keys(SECRET.encode())
+    async with database.transaction(AS_GATEWAY) as connection:
+        tries = [await lockout.begin(connection, keys, Attempt("a@b.example", f"192.0.2.{n}")) for n in range(51)]
+    assert tries[:49] == [(0.0, False)] * 49
+    assert tries[49] == (0.0, True)
+    assert tries[50][0] > 0
+    assert [answer.status_code for answer in await failed(cast.client(ORIGIN), "a@b.example", 1)] == [429]
 
 
 async def test_many_attempts_at_once_are_counted_like_one_after_another(cast: Cast, database: Database) -> None:

@@ -200,6 +200,28 @@ async def test_the_same_question_again_is_told_where_the_item_stands_now(cast: C
     assert (await respond(agency, item, {**QUESTION, "summary": "A third."})).status_code == 409
 
 
+async def test_a_question_asked_again_after_the_reply_is_a_new_one(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    """The clock stands again, and the force sees that it was asked; before the reply it was a repetition."""
+    force, agency, item = await received(cast, workers)
+    referral_id = (await referral_of(force, item, database))["id"]
+    for _ in range(2):
+        assert (await respond(agency, item, QUESTION)).status_code == 201
+        again = await respond(agency, item, QUESTION)
+        assert (again.status_code, again.json()["state"]) == (200, "query")
+        message = {"dispatch_id": item, "text": "The first."}
+        assert (await force.post(f"/v1/referrals/{referral_id}/messages", json=message)).status_code == 200
+        [row] = await rows(database, "SELECT state, queried_at FROM dispatch")
+        assert (row["state"], row["queried_at"]) == ("delivered", None)
+    [returned] = await inbox(agency)
+    assert [one["from"] for one in returned["messages"]] == ["HMRC", "SWP"] * 2
+    assert (await respond(agency, item, HIT)).status_code == 201
+    again = await respond(agency, item, QUESTION)
+    assert (again.status_code, again.json()["state"]) == (200, "answered"), "nothing is asked any more"
+    assert (await respond(agency, item, {**QUESTION, "summary": "Another."})).status_code == 409
+
+
 async def test_several_are_answered_at_once_each_for_itself(cast: Cast, workers: Workers, database: Database) -> None:
     force, made = await dispatched(cast, workers, "HMRC", count=5)
     await dispatched(cast, workers, "EA")

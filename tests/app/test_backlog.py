@@ -9,10 +9,12 @@ from uuid import UUID
 import httpx
 import pytest
 
+from app import clock
 from app.audit.record import Actor
 from app.db import Database
 from app.intake.coalescer import Coalescer
 from app.main import create_app
+from app.referrals.accept import Receipt, Submission
 from app.referrals.backlog import LINE, Backlog, Bounds
 from app.referrals.fan_out import FanOut
 from app.referrals.gauge import BacklogGauge
@@ -204,6 +206,35 @@ async def test_while_ingest_rests_what_is_urgent_does_not_wait(gateway: Gateway,
         return time.monotonic() - began
 
     assert await timed("urgent") < rest
+
+
+async def test_what_is_urgent_and_comes_in_the_middle_of_a_transaction_is_taken_before_the_rest(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No lane rests yet, so none can be woken."""
+    gauge = BacklogGauge(Bounds(10**6, 10.0**6))
+    gauge.rest = 3600.0
+    coalescer = Coalescer(database, gauge, lanes=1)
+    came: list[asyncio.Task[Receipt]] = []
+    accept = coalescer._accept
+
+    async def accept_while_one_comes(*arguments: Any) -> list[Receipt]:
+        if not came:
+            came.append(asyncio.create_task(coalescer.submit(_submission(2, priority=0))))
+            await asyncio.sleep(0)  # it stands in line now
+        return await accept(*arguments)
+
+    monkeypatch.setattr(coalescer, "_accept", accept_while_one_comes)
+    await coalescer.submit(_submission(1, priority=2))
+    assert (await came[0]).referral_id == UUID(int=2)
+    gauge.rest = 0.0
+    coalescer._urgent.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(*coalescer._running)
+
+
+def _submission(number: int, priority: int) -> Submission:
+    return Submission(UUID(int=number), Actor("SWP", "test"), "TARIAN", priority, ["fraud"], None, b"{}", clock.now())
 
 
 async def test_what_cannot_be_fanned_out_does_not_stop_ingest_for_all(gateway: Gateway, database: Database) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -328,9 +329,33 @@ def test_what_is_no_object_is_no_referral(force: httpx.Client, watched: Watched,
 
 def test_no_body_at_all_is_told_so(force: httpx.Client, watched: Watched) -> None:
     before = watched.counts()
-    refused(force.post("/v1/referrals"), 422, INVALID)
-    refused(force.post("/v1/referrals", content=b"", headers=JSON), 422, INVALID)
+    refused(force.post("/v1/referrals"), 400, "not-json")
+    refused(force.post("/v1/referrals", content=b"", headers=JSON), 400, "not-json")
     assert watched.counts() == before
+
+
+@pytest.mark.parametrize(
+    ("party", "path"),
+    [
+        ("SWP", "/v1/referrals/{id}/cancel"),
+        ("SWP", "/v1/referrals/{id}/messages"),
+        ("HMRC", "/v1/inbox/claims"),
+        ("HMRC", "/v1/inbox/responses"),
+        ("TARIAN", "/v1/dispatches/{id}/extend"),
+    ],
+)
+def test_nothing_where_something_is_required_is_not_json(
+    served: Served, anybody: httpx.Client, party: str, path: str
+) -> None:
+    headers = {**JSON, "Authorization": f"Bearer {served.key(party)}"}
+    refused(anybody.post(path.format(id=uuid4()), content=b"", headers=headers), 400, "not-json")
+
+
+def test_where_a_body_may_be_left_out_nothing_is_fine(served: Served, anybody: httpx.Client) -> None:
+    """It goes on to what the call is about, which here is not there."""
+    for party, path in (("HMRC", "/v1/inbox/{id}/acknowledgement"), ("TARIAN", "/v1/referrals/{id}/release")):
+        headers = {**JSON, "Authorization": f"Bearer {served.key(party)}"}
+        assert anybody.post(path.format(id=uuid4()), content=b"", headers=headers).status_code == 404
 
 
 @pytest.mark.parametrize(

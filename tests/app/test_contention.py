@@ -243,8 +243,7 @@ async def test_more_time_that_races_with_the_expiry_comes_in_time_or_too_late(
     )
 
     async def keep_time() -> None:
-        async with database.transaction() as connection:
-            await Timekeeper().run(connection, Actor("GAIN", "scheduler"), limit=6)
+        await Timekeeper().run(database, Actor("GAIN", "scheduler"), limit=6)
 
     calls = [
         coordinator.post(f"/v1/dispatches/{item}/extend", json={"due_at": "2099-01-05T10:00:00Z"}) for _, item in pairs

@@ -16,6 +16,7 @@ from app.access.policy import Role
 from app.access.principal import behalf_of
 from app.audit.record import Actor
 from app.db import Connection, Database, act
+from app.parties.policy import Policy
 from app.referrals import lifecycle
 from app.referrals.lifecycle import Restart
 from app.referrals.states import DISPATCH_MOVES, DispatchState
@@ -254,14 +255,13 @@ async def test_what_was_answered_yesterday_is_not_todays(cast: Cast, workers: Wo
 
 
 async def _pass(database: Database, passed: timedelta) -> None:
-    columns = ("created_at", "queued_at", "due_at", "expires_at", "next_check_at", "queried_at")
+    columns = ("created_at", "queued_at", "due_at", "expires_at", "next_check_at", "queried_at", "clock_from")
     moved = ", ".join(f"{column} = {column} - CAST(:passed AS interval)" for column in columns)
     await change(database, f"UPDATE dispatch SET {moved}", passed=passed)  # noqa: S608
 
 
 async def _keep_time(database: Database) -> None:
-    async with database.transaction() as connection:
-        await Timekeeper().run(connection, COORDINATOR)
+    await Timekeeper().run(database, COORDINATOR)
 
 
 async def test_overdue_is_told_from_the_moment_it_is_due_whoever_keeps_time(
@@ -291,7 +291,7 @@ async def test_more_time_a_question_or_a_hold_ends_being_overdue(
     extended, asked, answered, held = await rows(database, "SELECT id, referral_id, now() AS now FROM dispatch")
     later = extended["now"] + timedelta(days=1)
     async with database.transaction() as connection:
-        assert await lifecycle.extend(connection, COORDINATOR, extended["id"], later, later)
+        assert await lifecycle.extend(connection, COORDINATOR, extended["id"], later, Policy())
         assert await lifecycle.hold(connection, COORDINATOR, held["referral_id"], "wait")
     await agency.post(f"/v1/inbox/{asked['id']}/response", json=QUESTION)
     await agency.post(f"/v1/inbox/{answered['id']}/response", json=NO_HIT)
@@ -302,8 +302,8 @@ async def test_more_time_a_question_or_a_hold_ends_being_overdue(
         f"/v1/referrals/{asked['referral_id']}/messages", json={"dispatch_id": str(asked["id"]), "text": "He."}
     )
     async with database.transaction() as connection:
-        restart = {"HMRC": Restart(later, later, later, adapter=False)}
-        assert await lifecycle.release(connection, COORDINATOR, held["referral_id"], restart)
+        restart = Restart(later, later, later, adapter=False)
+        assert await lifecycle.release(connection, COORDINATOR, held["referral_id"], lambda _: restart)
     assert (await queue(database))["overdue"] == 1  # its time was over before it asked; the other has a new time
     assert await differences(database) == []
 

@@ -1,7 +1,10 @@
 """Sending again is safe: one key and one meaning is one referral, whatever happens between client and commit."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +16,7 @@ from app import clock
 from app.access.policy import Role
 from app.audit.record import Actor
 from app.db import Database
+from app.intake import coalescer as coalescing
 from app.intake.coalescer import Coalescer
 from app.referrals.accept import Receipt, Submission
 from app.referrals.backlog import Bounds
@@ -354,3 +358,59 @@ async def test_a_failure_that_is_one_items_own_is_its_own(database: Database) ->
     )
     assert isinstance(results[1], asyncpg.ForeignKeyViolationError)
     assert [getattr(result, "referral_id", None) for result in results] == [UUID(int=1), None, UUID(int=3)]
+
+
+def _keyed(number: int) -> Submission:
+    return replace(_submission(number), key=bytes([number]) * 32, sameness=b"the same")
+
+
+@contextlib.asynccontextmanager
+async def _twins(coalescer: Coalescer, database: Database, *numbers: int) -> AsyncIterator[None]:
+    """Twins of these hold their keys, each in the middle of a transaction of another gateway."""
+    made = await coalescer.submit(_submission(255))
+    held = "INSERT INTO submission (party, key, sameness, referral_id) VALUES ('SWP', :key, :sameness, :id)"
+    async with database.engine.connect() as twin:
+        for number in numbers:
+            item = _keyed(number)
+            await twin.execute(text(held), {"key": item.key, "sameness": item.sameness, "id": made.referral_id})
+        yield
+        await twin.rollback()
+
+
+async def test_two_whose_twins_are_not_done_take_no_time_from_their_neighbours(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come last, whatever their place in the line."""
+    monkeypatch.setattr(coalescing, "LONGEST_SECONDS", 60.0)
+    coalescer = Coalescer(database, UNBOUNDED, lanes=1)
+    told: list[int] = []
+
+    async def submit(number: int) -> str:
+        try:
+            await coalescer.submit(_keyed(number))
+            return "stored"
+        except asyncpg.LockNotAvailableError:
+            return "in flight"
+        finally:
+            told.append(number)
+
+    async with _twins(coalescer, database, 1, 2):
+        results = await asyncio.gather(*(submit(number) for number in range(1, 7)))
+    assert results == ["in flight"] * 2 + ["stored"] * 4
+    assert told == [3, 4, 5, 6, 1, 2]
+
+
+async def test_who_was_told_that_it_took_too_long_is_not_stored_afterwards(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client without a key sends it again as a new one: stored after all, there would be two."""
+    coalescer = Coalescer(database, UNBOUNDED, lanes=1)
+    async with _twins(coalescer, database, 1):
+        monkeypatch.setattr(coalescing, "LONGEST_SECONDS", 0.3)  # shorter than a twin is waited for
+        tries = [coalescer.submit(item) for item in (_keyed(1), _submission(2), _keyed(3))]
+        results = await asyncio.gather(*tries, return_exceptions=True)
+        assert [type(result) for result in results] == [TimeoutError] * 3
+        async with asyncio.timeout(30):
+            await asyncio.gather(*coalescer._running)
+    [row] = await rows(database, "SELECT count(*) AS number FROM referral WHERE id <> :kept", kept=UUID(int=255))
+    assert row["number"] == 0

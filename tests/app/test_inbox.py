@@ -91,7 +91,8 @@ async def test_an_item_holds_what_was_submitted_and_never_who_else_was_asked(
     for word in ("EA", "SMARTWATER", "SWP/2026/991", "client_reference", "addressees"):
         assert f'"{word}"' not in answer.text
     [item] = answer.json()["items"]
-    assert set(item) == {"id", "reference", "agency", "round", "state", "priority", "due_at", "messages", "referral"}
+    names = {"id", "reference", "agency", "round", "state", "priority", "due_at", "chased_at", "messages", "referral"}
+    assert set(item) == names
     submitted_ = {name: value for name, value in made.items() if name not in ("addressees", "client_reference")}
     assert item["referral"].items() <= submitted_.items()
     assert item["referral"]["subject"] == made["subject"]

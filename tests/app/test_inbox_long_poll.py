@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from app.inbox.listener import LOOK_SECONDS
 from app.main import create_app
 from app.referrals.fan_out import FanOut
 from app.referrals.lifecycle import notify
+from app.referrals.timekeeper import Timekeeper
 from app.runtime.gateway import Connection
 from app.settings import Settings
 from app.wake import Nobody
@@ -303,6 +305,45 @@ async def test_a_message_of_the_originator_wakes_a_held_poll(house: House) -> No
     assert told.is_success, told.text
     [returned] = (await soon(poll)).json()["items"]
     assert [message["text"] for message in returned["messages"]] == [question["summary"], "The first."]
+
+
+async def test_a_reminder_wakes_a_held_poll_and_the_item_says_when(house: House) -> None:
+    agency, coordinator = await house.cast.play("HMRC"), await house.cast.play("TARIAN")
+    await house.submit("HMRC")
+    tag = await settled(agency)
+    [item] = (await agency.get("/v1/inbox")).json()["items"]
+    assert item["chased_at"] is None
+    poll = await house.holding(agency, **{"If-None-Match": tag})
+    assert (await coordinator.post(f"/v1/dispatches/{item['id']}/chase")).status_code == 200
+    answer = await soon(poll)
+    assert answer.headers["ETag"] != tag
+    [reminded] = answer.json()["items"]
+    assert datetime.fromisoformat(reminded["chased_at"]) <= datetime.now(UTC)
+    assert (await agency.get(f"/v1/inbox/{item['id']}")).json()["chased_at"] == reminded["chased_at"]
+    assert {**reminded, "chased_at": None} == item
+
+
+async def test_the_clock_that_reminds_one_agency_and_ends_the_item_of_another_wakes_both(house: House) -> None:
+    """All that it does at once is one transaction, and each agency hears of its part."""
+    reminded, ended = await house.cast.play("HMRC"), await house.cast.play("EA")
+    await house.submit("HMRC", "EA")
+    async with house.database.transaction() as connection:
+        await connection.execute(
+            text("""
+                UPDATE dispatch
+                   SET created_at = created_at - passed, due_at = due_at - passed, expires_at = expires_at - passed,
+                       next_check_at = next_check_at - passed
+                  FROM (SELECT id AS of, CASE agency WHEN 'EA' THEN interval '90 days'
+                                              ELSE next_check_at - now() + interval '1 second' END AS passed
+                          FROM dispatch) AS given
+                 WHERE id = of
+            """)
+        )
+    polls = [await house.holding(agency, **{"If-None-Match": await settled(agency)}) for agency in (reminded, ended)]
+    assert await Timekeeper().run(house.database, WORKER) == 2
+    first, second = [(await soon(poll)).json()["items"] for poll in polls]
+    assert [item["chased_at"] is not None for item in first] == [True]
+    assert second == []
 
 
 async def test_every_process_is_told(configuration: Settings, database: Database) -> None:

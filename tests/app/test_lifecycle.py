@@ -47,6 +47,7 @@ T = TypeVar("T")
 AGENCIES = ("EA", "NRW", "HSE", "SMARTWATER")
 FORCE, COORDINATOR, SYSTEM = Actor("SWP", "test"), Actor("TARIAN", "test"), Actor("GAIN", "worker")
 LONG = timedelta(days=60)
+SAID = b'{"text":"He."}'
 LEASE_SECONDS, EVERYTHING = 30, 2**31 - 1
 UNDER = st.sampled_from(["none", "none", "its", "its", "another"])
 WHICH = st.sampled_from(range(6))
@@ -59,6 +60,7 @@ _SHIFT = text("""
            expires_at = expires_at - CAST(:passed AS interval),
            next_check_at = next_check_at - CAST(:passed AS interval),
            queried_at = queried_at - CAST(:passed AS interval),
+           clock_from = clock_from - CAST(:passed AS interval),
            claim_expires_at = claim_expires_at - CAST(:passed AS interval)
 """)
 
@@ -172,7 +174,9 @@ class Lifecycle(RuleBasedStateMachine):
     def reply(self, which: int) -> None:
         item = self.some_item(which)
         key = self.item_id(item)
-        done = self.run(lambda connection: lifecycle.reply(connection, FORCE, self.id, key, b'{"text":"He."}'))
+        done = self.run(
+            lambda connection: lifecycle.reply(connection, FORCE, self.id, key, SAID, self.reference.directory)
+        )
         assert done == self.case.reply(item)
 
     # The system
@@ -189,7 +193,8 @@ class Lifecycle(RuleBasedStateMachine):
     def time_passes(self, long: bool) -> None:
         passed = LONG if long else timedelta(minutes=1)
         self.run(lambda connection: connection.execute(_SHIFT, {"passed": passed}))
-        while self.run(lambda connection: Timekeeper().run(connection, SYSTEM)):
+        timekeeper = Timekeeper()
+        while self.runner.run(timekeeper.run(self.database, SYSTEM)):
             pass
         self.case.time_passes()
         if long:
@@ -307,7 +312,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def release(self) -> None:
         restarts = {agency: self.restart(agency) for agency in AGENCIES}
-        done = self.run(lambda connection: lifecycle.release(connection, COORDINATOR, self.id, restarts))
+        done = self.run(lambda connection: lifecycle.release(connection, COORDINATOR, self.id, restarts.__getitem__))
         assert done == self.case.release()
 
     @precondition(lambda self: self.case.items)
@@ -342,8 +347,8 @@ class Lifecycle(RuleBasedStateMachine):
         item = self.some_item(which)
         key = self.item_id(item)
         due = self.now() + LONG + timedelta(days=10)
-        expires = due + timedelta(days=5)
-        done = self.run(lambda connection: lifecycle.extend(connection, COORDINATOR, key, due, expires))
+        policy = self.reference.directory[item.agency].policy
+        done = self.run(lambda connection: lifecycle.extend(connection, COORDINATOR, key, due, policy))
         assert done == self.case.extend(item)
 
     @precondition(lambda self: self.case.items)

@@ -1,4 +1,4 @@
-"""No act without its entry in the log: where that cannot be written, the broker says 503, and neither stores nor tells."""
+"""No act without its entry in the log: where that cannot be written, the broker says 503, stores and tells nothing."""
 
 from collections.abc import Mapping
 from typing import Any

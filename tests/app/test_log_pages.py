@@ -105,10 +105,10 @@ async def test_an_entry_shows_that_it_is_proved_and_its_file_is_verified_anywher
     answer = await auditor.get(f"/log/{sequence}/proof")
     assert answer.headers["content-disposition"] == f'attachment; filename="gain-log-{sequence}.jsonl"'
     file.write_bytes(answer.content)
-    assert verify_export(file, key).entries == 1
+    assert verify_export(file, [key]).entries == 1
     file.write_bytes(answer.content.replace(b"referral.accepted", b"referral.rejected"))
     with pytest.raises(ExportRefused):
-        verify_export(file, key)
+        verify_export(file, [key])
 
 
 async def test_an_entry_that_its_owner_changed_is_shown_as_changed(

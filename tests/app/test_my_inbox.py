@@ -124,6 +124,23 @@ async def test_opening_an_item_delivers_it_once_and_shows_it_whole(
     assert "drug trafficking" in (await browser.get("/my-inbox")).text.lower()
 
 
+async def test_a_reminder_shows_in_the_list_and_on_the_item_while_it_is_open(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    _, browser, id = await opened(cast, workers, database)
+    pages = ("/my-inbox", f"/my-inbox/{id}")
+    for page in pages:
+        assert "Reminded" not in (await browser.get(page)).text
+    coordinator = await cast.play("TARIAN")
+    assert (await coordinator.post(f"/v1/dispatches/{id}/chase")).status_code == 200
+    [row] = await rows(database, "SELECT to_char(chased_at, 'YYYY-MM-DD\"T\"HH24:MI') AS at FROM dispatch")
+    for page in pages:
+        assert re.search(rf'Reminded on <time datetime="{row["at"]}', (await browser.get(page)).text), page
+    assert (await (await cast.play("HMRC")).post(f"/v1/inbox/{id}/response", json=HIT)).status_code == 201
+    for page in ("/my-inbox?show=answered", f"/my-inbox/{id}"):
+        assert "Reminded" not in (await browser.get(page)).text
+
+
 async def test_an_item_is_acknowledged(cast: Cast, workers: Workers, database: Database) -> None:
     _, browser, id = await opened(cast, workers, database)
     for _ in range(2):

@@ -13,7 +13,7 @@ from app.access.policy import Role
 from app.db import Database
 from app.referrals.heartbeat import Beating, beat
 from app.settings import Settings
-from app.web.envelope import CONTENT_SECURITY_POLICY
+from app.web import content_security
 from tests.browser import ORIGIN as OWN
 from tests.browser import carry_token, forms, send, signed_in, submit
 from tests.conftest import HIT, Cast, Workers, gateway, referral
@@ -52,7 +52,10 @@ async def test_a_coordinator_signs_in_with_a_key_sees_the_page_and_signs_out(cas
     page = await browser.get("/")
     assert page.status_code == 200
     assert "What needs you now" in page.text
-    assert page.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    [nonce] = set(re.findall(r'<script nonce="([^"]+)"', page.text))
+    assert page.text.count("<script") == page.text.count(f'<script nonce="{nonce}"')
+    assert page.headers["content-security-policy"] == content_security.of_page(nonce)
+    assert nonce not in (await browser.get("/problems/")).text
     assert page.headers["cache-control"] == "no-store"
     assert not re.search(r"<script>|<style|\sstyle=|\son[a-z]+=|https?://", page.text)
 

@@ -1,19 +1,27 @@
 """Pruning: old content goes, every proof stays, and only a beginning of the log that the log itself tells of."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from app.audit import prove, prune
-from app.audit.record import Actor
+from app.audit import checkpoints, export, prove, prune
+from app.audit.note import Signer
+from app.audit.pruned import PRUNED
+from app.audit.record import Actor, Event, Operation, record
 from app.audit.seal import seal_all
 from app.audit.tree import verify_inclusion
+from app.audit.verify_export import ExportRefused, verify_export
+from app.crypto.keys import Keys
 from app.db import Database
+from app.settings import Settings
 from tests.acts import change, rows
+from tests.conftest import SECRET
 from tests.invariants import InvariantsBroken, audit_tree_verifies
 
 OPERATOR = Actor("GAIN", "operator somebody")
+SIGNER = Signer.of(Keys(SECRET.encode()), Settings.model_fields["log_origin"].default)
 A_YEAR_AGO = datetime.now(UTC) - timedelta(days=365)
 LATER = datetime(9000, 1, 1, tzinfo=UTC)
 
@@ -34,14 +42,15 @@ async def declared(database: Database, before: datetime) -> int:
     """Allow and log the pruning of what is older."""
     async with database.transaction() as connection:
         to = await prune.boundary(connection, before)
-        await prune.declare(connection, OPERATOR, to, before, "no longer needed")
+        await prune.declare(connection, OPERATOR, SIGNER, to, before, "no longer needed")
     return to
 
 
-async def deleted(database: Database) -> int:
-    """Delete what may go."""
+async def deleted(database: Database, to: int | None = None) -> int:
+    """Delete what may go, or everything before `to`."""
     async with database.transaction() as connection:
-        number, following = await prune.delete(connection, 0)
+        allowed = await prune.allowed(connection, [SIGNER.key]) if to is None else to
+        number, following = await prune.delete(connection, 0, allowed)
     assert following is None
     return number
 
@@ -62,6 +71,23 @@ async def test_the_content_goes_and_the_proofs_stay(old: Database) -> None:
     assert (await rows(old, "SELECT count(*) AS number FROM audit_event"))[0]["number"] == 500 - to + 1
 
 
+async def test_the_proof_of_an_entry_that_was_pruned_carries_what_declares_that(old: Database, tmp_path: Path) -> None:
+    await declared(old, A_YEAR_AGO)
+    await seal_all(old)
+    await deleted(old)
+    async with old.transaction() as connection:
+        signed = await checkpoints.sign(connection, SIGNER)
+        assert signed is not None
+        proof = await export.one(connection, 7, signed, SIGNER.key)
+    file = tmp_path / "proof.jsonl"
+    file.write_bytes(proof)
+    found = verify_export(file, [SIGNER.key])
+    assert (found.entries, found.pruned, found.pruned_to, found.declared_by) == (2, 1, 135, 500)
+    file.write_bytes(b"".join(proof.splitlines(keepends=True)[:-1]))
+    with pytest.raises(ExportRefused, match="entry 7: its content is missing"):
+        verify_export(file, [SIGNER.key])
+
+
 async def test_a_second_pruning_may_take_the_first_ones_own_entry(old: Database) -> None:
     await declared(old, A_YEAR_AGO)
     await seal_all(old)
@@ -77,7 +103,7 @@ async def test_a_pruning_that_was_killed_half_way_is_no_finding_and_is_finished_
     await audit_tree_verifies(old)  # nothing is deleted yet
     async with old.transaction() as connection:
         assert await prune.is_sealed(connection)
-        await prune.delete(connection, 100 - prune.BATCH)
+        await prune.delete(connection, 100 - prune.BATCH, to)
     await audit_tree_verifies(old)
     assert await deleted(old) == to - 100
     await audit_tree_verifies(old)
@@ -88,9 +114,31 @@ async def test_more_than_the_log_tells_of_is_found(old: Database) -> None:
     await declared(old, A_YEAR_AGO)
     await seal_all(old)
     await change(old, "UPDATE audit_head SET pruned = 200")
-    assert await deleted(old) == 200
+    assert await deleted(old, 200) == 200
     with pytest.raises(InvariantsBroken, match=r"entry 0: .* no pruning that took it"):
         await audit_tree_verifies(old)
+
+
+async def test_what_nobody_with_the_secret_declared_is_not_deleted_by_the_program_either(old: Database) -> None:
+    """The owner logs a pruning and raises the mark; a later `gain audit prune` deletes what its own says, no more."""
+    async with old.transaction() as connection:
+        await record(connection, OPERATOR, [Event(Operation.ERASURE, PRUNED, detail={"to": 400, "before": "2026"})])
+    await change(old, "UPDATE audit_head SET pruned = 400")
+    await seal_all(old)
+    async with old.transaction() as connection:
+        assert await prune.allowed(connection, [SIGNER.key]) == 0
+    assert await declared(old, A_YEAR_AGO) == 135
+    await seal_all(old)
+    assert await deleted(old) == 135
+
+
+async def test_a_new_secret_declares_anew_and_deletes_no_more_than_it_declared(old: Database) -> None:
+    await declared(old, A_YEAR_AGO)
+    renewed = Signer.of(Keys(b"the next master secret, of which nobody knows"), SIGNER.key.name)
+    async with old.transaction() as connection:
+        assert await prune.allowed(connection, [renewed.key]) == 0
+        assert await prune.declare(connection, OPERATOR, renewed, 135, A_YEAR_AGO, "")
+        assert await prune.allowed(connection, [renewed.key]) == 135
 
 
 async def test_what_is_to_stay_cannot_be_deleted_even_while_pruning(old: Database) -> None:
@@ -104,7 +152,7 @@ async def test_what_is_to_stay_cannot_be_deleted_even_while_pruning(old: Databas
 async def test_pruning_again_is_no_second_event(old: Database) -> None:
     await declared(old, A_YEAR_AGO)
     async with old.transaction() as connection:
-        assert not await prune.declare(connection, OPERATOR, 100, A_YEAR_AGO, "")
+        assert not await prune.declare(connection, OPERATOR, SIGNER, 100, A_YEAR_AGO, "")
     found = await rows(old, "SELECT operation, detail FROM audit_event WHERE action = 'audit.pruned'")
     assert [row["operation"] for row in found] == ["erasure"]
     assert found[0]["detail"]["to"] == 135

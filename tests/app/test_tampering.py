@@ -5,14 +5,17 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from app.audit import checkpoints
+from app.audit import checkpoints, prune
 from app.audit.entry import COLUMNS, commit, commitment, hashed, salt_of
 from app.audit.note import Signer
+from app.audit.pruned import PRUNED, Declaration
 from app.audit.record import Actor, Event, Operation, record
 from app.audit.seal import seal_all
 from app.audit.tree import Frontier
@@ -23,6 +26,7 @@ from tests.acts import change, rows
 from tests.conftest import SECRET
 
 SIGNER = Signer.of(Keys(SECRET.encode()), "gain.test/audit")
+FORGER = Signer.of(Keys(b"the secret of somebody else, who forges logs"), "gain.test/audit")
 SIZES = (300, 600)
 ENTRIES = SIZES[-1] + 20
 """What is sealed; the last 20 entries are after the last checkpoint."""
@@ -293,6 +297,53 @@ async def test_with_the_stored_checkpoints_gone_too_the_file_tells(log: Log, cas
     assert finding.value.entry == entry
 
 
+FURTHER = Declaration.of(SIGNER, 20, datetime(2026, 1, 1, tzinfo=UTC)).detail() | {"to": 50}
+OTHERS = Declaration.of(FORGER, 50, datetime(2026, 1, 1, tzinfo=UTC)).detail()
+FORGED: dict[str, tuple[dict[str, Any] | None, str]] = {
+    "as an earlier version wrote it": ({"to": 50, "before": "2026-01-01T00:00:00+00:00"}, "not signed"),
+    "without detail": (None, "not signed"),
+    "a real one, made to reach further": (FURTHER, "no known key"),
+    "signed with another secret": (OTHERS, "no known key"),
+    "signed with nothing": ({"to": 50, "before": "", "signature": ""}, "no known key"),
+    "signed with no base64": ({"to": 50, "before": "", "signature": "%"}, "no known key"),
+    "no number": ({"to": "50", "before": "", "signature": ""}, "not signed"),
+    "a checkpoint's signature": (
+        {"to": 50, "before": "", "signature": SIGNER.sign(50, bytes(32)).split()[-1]},
+        "no known key",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+async def test_a_pruning_that_the_databases_owner_declares_is_told_and_its_event_named(log: Log, case: str) -> None:
+    """He has it sealed and signed as any event is, raises the mark, and deletes what nobody is to read."""
+    detail, why = FORGED[case]
+    async with log.database.transaction() as connection:
+        await record(connection, Actor("GAIN", "operator nobody"), [Event(Operation.ERASURE, PRUNED, detail=detail)])
+    await seal_all(log.database)
+    await _sign(log.database, log.file)
+    await log.owner_does(
+        "UPDATE audit_head SET pruned = 50",
+        "DELETE FROM audit_event WHERE id IN (SELECT event_id FROM audit_entry WHERE sequence < 50)",
+    )
+    for with_file in (True, False):
+        with pytest.raises(Tampered, match=rf"declares a pruning, and .*{why}") as finding:
+            await log.verified(with_file=with_file)
+        assert finding.value.entry == ENTRIES + 1
+
+
+async def test_a_pruning_that_the_secret_declares_verifies_with_the_public_key_alone(log: Log) -> None:
+    async with log.database.transaction() as connection:
+        await prune.declare(connection, Actor("GAIN", "operator"), SIGNER, 50, datetime(2026, 1, 1, tzinfo=UTC), "")
+    await seal_all(log.database)
+    async with log.database.transaction() as connection:
+        await prune.delete(connection, 0, 50)
+    assert (await log.verified()).pruned == 50
+    await log.owner_does("DELETE FROM audit_event WHERE id = " + NTH.format(50))
+    with pytest.raises(Tampered, match="entry 50: its event"):
+        await log.verified()
+
+
 async def test_what_no_checkpoint_outside_covers_is_the_residual_risk(log: Log) -> None:
     """Stated in docs/audit.md: an owner who removes every checkpoint within reach can rewrite the log unseen."""
     await log.owner_does("UPDATE audit_event SET party = 'GMP' WHERE id = " + NTH.format(317))
@@ -301,11 +352,10 @@ async def test_what_no_checkpoint_outside_covers_is_the_residual_risk(log: Log) 
 
 
 async def test_another_key_cannot_sign_for_the_log(log: Log) -> None:
-    forger = Signer.of(Keys(b"the secret of somebody else, who forges logs"), "gain.test/audit")
     await log.owner_does("UPDATE audit_event SET party = 'GMP' WHERE id = " + NTH.format(17))
     await log.rewritten()
     async with log.database.transaction() as connection:
-        await checkpoints.sign(connection, forger)
+        await checkpoints.sign(connection, FORGER)
     with pytest.raises(Tampered, match="no known key"):
         await log.verified(with_file=False)
 
@@ -325,6 +375,33 @@ async def test_a_damaged_file_of_checkpoints_is_told(log: Log, line: str) -> Non
     log.file.write_text(log.file.read_text() + line + "\n")
     with pytest.raises(Tampered, match="line 3"):
         await log.verified()
+
+
+@pytest.mark.parametrize("left", [1, 30, 150, -2])
+async def test_a_line_that_was_cut_off_is_told_as_unfinished_and_the_next_one_stands_for_itself(
+    log: Log, left: int
+) -> None:
+    """A full disk or a power cut leaves part of the last line, and the next scheduler writes after it."""
+    first, second = log.file.read_bytes().splitlines(keepends=True)
+    log.file.write_bytes(first + second[:left])
+    assert (await log.verified()).unfinished == (2,)
+    await log.owner_does("DELETE FROM audit_checkpoint WHERE size > 300")
+    await _sign(log.database, log.file)
+    found = await log.verified()
+    assert (found.unfinished, found.unsigned) == ((2,), 0)
+    await log.owner_does("UPDATE audit_event SET party = 'GMP' WHERE id = " + NTH.format(610))
+    await log.rewritten()
+    with pytest.raises(Tampered, match=r"checkpoints\.jsonl line 3"):
+        await log.verified()
+
+
+async def test_a_line_that_lacks_its_end_alone_counts(log: Log) -> None:
+    log.file.write_bytes(log.file.read_bytes().rstrip(b"\n"))
+    assert (await log.verified()).unfinished == ()
+    await log.owner_does("DELETE FROM audit_checkpoint WHERE size > 300")
+    await _sign(log.database, log.file)
+    assert len(log.file.read_bytes().splitlines()) == 3
+    assert (await log.verified()).unfinished == ()
 
 
 async def test_disposal_of_what_was_said_keeps_the_proofs(log: Log) -> None:

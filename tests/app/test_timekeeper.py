@@ -7,9 +7,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.db import Database
-from app.referrals.timekeeper import Timekeeper
 from tests.conftest import HIT, Cast, Workers, referral
-from workers.recording import WORKER
+from tests.passing import pass_time
 
 
 async def _dispatched(cast: Cast, workers: Workers, **changes: Any) -> UUID:
@@ -18,23 +17,6 @@ async def _dispatched(cast: Cast, workers: Workers, **changes: Any) -> UUID:
     await workers.run()
     tracked = (await force.get(f"/v1/referrals/{accepted['id']}")).json()
     return UUID(tracked["dispatches"][0]["id"])
-
-
-async def _pass(database: Database, passed: timedelta) -> int:
-    """Let time pass for every dispatch, and the timekeeper look."""
-    async with database.transaction() as connection:
-        await connection.execute(
-            text("""
-                UPDATE dispatch
-                   SET created_at = created_at - CAST(:passed AS interval), due_at = due_at - CAST(:passed AS interval),
-                       expires_at = expires_at - CAST(:passed AS interval),
-                       next_check_at = next_check_at - CAST(:passed AS interval),
-                       queried_at = queried_at - CAST(:passed AS interval)
-            """),
-            {"passed": passed},
-        )
-    async with database.transaction() as connection:
-        return await Timekeeper().run(connection, WORKER)
 
 
 async def _log(database: Database, key: UUID) -> list[str]:
@@ -56,13 +38,13 @@ async def test_an_urgent_dispatch_is_alerted_chased_overdue_and_expires(
 ) -> None:
     """Each at its time, once."""
     key = await _dispatched(cast, workers, priority="urgent")
-    assert await _pass(database, timedelta(minutes=29)) == 0
-    assert await _pass(database, timedelta(minutes=2)) == 1
+    assert await pass_time(database, timedelta(minutes=29)) == 0
+    assert await pass_time(database, timedelta(minutes=2)) == 1
     assert await _alerts(database) == ["urgent_unacknowledged"]
-    await _pass(database, timedelta(hours=2))
-    await _pass(database, timedelta(hours=2))
-    assert await _pass(database, timedelta(minutes=1)) == 0
-    await _pass(database, timedelta(hours=24))
+    await pass_time(database, timedelta(hours=2))
+    await pass_time(database, timedelta(hours=2))
+    assert await pass_time(database, timedelta(minutes=1)) == 0
+    await pass_time(database, timedelta(hours=24))
     assert await _log(database, key) == ["dispatch.chased", "dispatch.overdue", "dispatch.expired"]
     assert await _alerts(database) == ["expired"]
 
@@ -72,14 +54,14 @@ async def test_an_acknowledged_dispatch_raises_no_alert(cast: Cast, workers: Wor
     key = await _dispatched(cast, workers, priority="urgent")
     agency = await cast.play("HMRC")
     await agency.post(f"/v1/inbox/{key}/acknowledgement")
-    await _pass(database, timedelta(minutes=31))
+    await pass_time(database, timedelta(minutes=31))
     assert await _alerts(database) == []
 
 
 async def test_acknowledging_settles_the_alert(cast: Cast, workers: Workers, database: Database) -> None:
     """The page shows what still needs somebody."""
     key = await _dispatched(cast, workers, priority="urgent")
-    await _pass(database, timedelta(minutes=31))
+    await pass_time(database, timedelta(minutes=31))
     await (await cast.play("HMRC")).post(f"/v1/inbox/{key}/acknowledgement")
     assert await _alerts(database) == []
 
@@ -89,7 +71,7 @@ async def test_a_late_answer_is_refused_kept_and_shown_to_the_coordinator(
 ) -> None:
     """All steps missed at once end in one expiry."""
     key = await _dispatched(cast, workers)
-    await _pass(database, timedelta(days=60))
+    await pass_time(database, timedelta(days=60))
     agency, coordinator = await cast.play("HMRC"), await cast.play("TARIAN")
     assert (await agency.post(f"/v1/inbox/{key}/response", json=HIT)).status_code == 410
     assert await _alerts(database) == ["expired", "late_answer"]
@@ -104,10 +86,10 @@ async def test_the_clock_stands_while_the_agency_waits_for_an_answer(
     key = await _dispatched(cast, workers)
     agency, force = await cast.play("HMRC"), await cast.play("SWP")
     await agency.post(f"/v1/inbox/{key}/response", json={"outcome": "more_information", "summary": "Who?"})
-    assert await _pass(database, timedelta(days=70)) == 0
+    assert await pass_time(database, timedelta(days=70)) == 0
     [tracked] = (await force.get("/v1/referrals")).json()["items"]
     await force.post(f"/v1/referrals/{tracked['id']}/messages", json={"dispatch_id": str(key), "text": "He."})
-    assert await _pass(database, timedelta(0)) == 0
+    assert await pass_time(database, timedelta(0)) == 0
     [again] = (await force.get("/v1/referrals")).json()["items"]
     assert again["dispatches"][0]["state"] == "delivered"
 

@@ -39,6 +39,8 @@ async def test_answers_forbid_foreign_scripts_frames_and_caches(client: httpx.As
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+    assert "script-src 'nonce-" in policy
+    assert "script-src" not in (await client.get("/health/live")).headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
     style = await client.get("/static/gain.css")

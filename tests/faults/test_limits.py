@@ -3,14 +3,19 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
 
 import httpx
 import pytest
 from sqlalchemy import text
 
+from tests.conftest import referral
 from tests.faults.beside import gateway
 from tests.faults.plant import Plant
 from tests.faults.recording import Recorder
+
+_URGENT = text("SELECT respond_by - created_at FROM referral WHERE id = ANY(:ids) AND priority = 0")
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
@@ -19,6 +24,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 async def test_clocks_an_hour_off_make_nothing_early_or_late(plant: Plant, recorder: Recorder, hours: int) -> None:
     """Leases, retries and whatever is due are counted on the database's clock."""
     plant.shift_clocks(hours * 3600)
+    await recorder.load(5, priority="urgent")
     plant.agencies("refusing")
     await recorder.load(10)
     plant.agencies("well")
@@ -29,7 +35,12 @@ async def test_clocks_an_hour_off_make_nothing_early_or_late(plant: Plant, recor
         early = await connection.scalar(
             text("SELECT count(*) FROM dispatch WHERE overdue_at IS NOT NULL OR state = 'expired' OR chases > 0")
         )
+        urgent = (
+            (await connection.execute(_URGENT, {"ids": [UUID(one.id) for one in recorder.receipts]})).scalars().all()
+        )
     assert early == 0
+    assert len(urgent) == 5
+    assert all(abs(wait - timedelta(hours=4)) < timedelta(minutes=1) for wait in urgent)
 
 
 @pytest.fixture
@@ -58,6 +69,10 @@ async def test_when_all_connections_are_used_up_everybody_hears_it_soon(
         assert {answer.status_code for answer in refused} == {503}
         assert all("Retry-After" in answer.headers for answer in refused)
         assert took < 2
+        posts = (narrow.post("/v1/referrals", json=referral(), headers=headers) for _ in range(20))
+        submissions = await asyncio.gather(*posts)
+        assert {answer.status_code for answer in submissions} == {503}
+        assert all("Retry-After" in answer.headers for answer in submissions)
         began = time.monotonic()
         assert (await narrow.get("/health/live")).status_code == 200
         assert time.monotonic() - began < 0.5

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from app.cli import cli
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
@@ -116,6 +116,33 @@ def test_database_and_broker_have_no_way_out() -> None:
     assert COMPOSE["networks"]["back"] == {"internal": True}
     assert SERVICES["postgres"]["networks"] == ["back"]
     assert SERVICES["valkey"]["networks"] == ["back"]
+
+
+def test_the_logs_checkpoints_lie_on_a_volume_that_only_the_scheduler_has() -> None:
+    """Which the container's own user may write, though its root file system is read-only."""
+    file = Path(SERVICES["scheduler"]["environment"]["GAIN_CHECKPOINT_FILE"])
+    volume, folder = SERVICES["scheduler"]["volumes"][0].split(":")
+    assert file.parent == Path(folder)
+    assert volume in COMPOSE["volumes"]
+    mounted = [name for name, service in SERVICES.items() for mount in service.get("volumes", []) if volume in mount]
+    assert mounted == ["scheduler"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"install --directory --owner=gain --group=gain --mode=0750 {folder}\n" in dockerfile
+
+
+def test_a_witness_can_be_named_and_reached() -> None:
+    assert "GAIN_WITNESS_URL" in SERVICES["scheduler"]["environment"]
+    assert COMPOSE["networks"]["outward"] == {}
+    assert "outward" in SERVICES["scheduler"]["networks"]
+
+
+def test_the_shipped_scheduler_is_one_that_production_starts(tmp_path: Path) -> None:
+    given = SERVICES["scheduler"]["environment"]
+    shipped = Settings(environment="production", data_dir=tmp_path / "none", witness_url="")
+    with pytest.raises(SettingsError, match="GAIN_CHECKPOINT_FILE"):
+        shipped.refuse_log_that_nothing_outside_holds()
+    file = tmp_path / Path(given["GAIN_CHECKPOINT_FILE"]).name
+    shipped.model_copy(update={"checkpoint_file": file}).refuse_log_that_nothing_outside_holds()
 
 
 def test_no_secret_stands_in_the_compose_file() -> None:

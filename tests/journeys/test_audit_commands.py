@@ -73,6 +73,11 @@ def checked(file: Path, key: str, *, folder: Path) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def blanked(line: str) -> str:
+    """The line of an export whose content somebody took out: its hash is what it was."""
+    return json.dumps({**json.loads(line), "entry": None}, separators=(",", ":")) + "\n"
+
+
 def test_an_export_is_checked_without_database_secret_or_setting(filled: Path, tmp_path: Path) -> None:
     key = gain(filled, "audit", "key").stdout.strip()
     whole = filled.parent / "whole.jsonl"
@@ -88,6 +93,7 @@ def test_an_export_is_checked_without_database_secret_or_setting(filled: Path, t
         ("reorder", [*lines[:40], lines[41], lines[40], *lines[42:]], "entry 39: it is missing or out of its place"),
         ("truncate", lines[:-5], "entry 697"),
         ("add", [*lines, lines[-1]], "entry 702"),
+        ("blank", [*lines[:40], blanked(lines[40]), *lines[41:]], "entry 39: its content is missing"),
         ("damage", [*lines[:40], "{\n", *lines[41:]], "line 41"),
     ):
         forged = tmp_path / f"{name}.jsonl"
@@ -109,11 +115,12 @@ def test_a_selection_carries_its_proofs(filled: Path, tmp_path: Path) -> None:
     assert all("EA" in line["entry"]["recipients"] for line in entries)
     assert "350 entries hold" in checked(file, key, folder=tmp_path).stderr
     entries[7]["sequence"] += 2
-    file.write_text("\n".join(json.dumps(line) for line in (head, *entries)) + "\n")
+    changed = [json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in (head, *entries)]
+    file.write_text("\n".join(changed) + "\n")
     assert f"entry {entries[7]['sequence']}" in checked(file, key, folder=tmp_path).stderr
 
 
-def test_pruning_deletes_content_and_the_log_verifies_and_tells(filled: Path) -> None:
+def test_pruning_deletes_content_and_the_log_and_its_export_verify_and_tell(filled: Path, tmp_path: Path) -> None:
     before = gain(filled, "audit", "prune", "--before", "2001-01-01", "--dry-run")
     assert "first 0 entries would" in before.stderr
     cut = owner_does(filled, "SELECT to_char(now() - interval '100 days', 'YYYY-MM-DD')")[0][0]
@@ -122,6 +129,11 @@ def test_pruning_deletes_content_and_the_log_verifies_and_tells(filled: Path) ->
     assert 290 <= number <= 302
     told = gain(filled, "audit", "verify").stderr
     assert f"content pruned: {number}" in told
+    pruned = tmp_path / "pruned.jsonl"
+    gain(filled, "audit", "export", "--output", str(pruned))
+    exported = checked(pruned, gain(filled, "audit", "key").stdout.strip(), folder=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert f"{number} entries are without their content: entry " in exported.stderr
     [(operation, salted)] = owner_does(
         filled,
         "SELECT operation, commitments ? 'reason' FROM audit_event WHERE action = 'audit.pruned'",

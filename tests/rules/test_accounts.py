@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.access.accounts import codes
-from app.access.accounts.lockout import FREE_BY_NAME, waits
+from app.access.accounts.lockout import FREE_BY_BOTH, FREE_BY_NAME, waits
 from app.access.accounts.passwords import LEAST, Passwords, fault_of
 
 # RFC 6238 appendix B: the secret and, of its eight digits, the last six.
@@ -129,7 +129,8 @@ def test_a_password_is_the_same_from_every_keyboard() -> None:
 
 
 def test_waits_begin_with_the_fifth_failure_and_grow_to_an_hour() -> None:
-    steps = waits(FREE_BY_NAME)
+    steps = waits(FREE_BY_BOTH)
     assert steps[:4] == [0, 0, 0, 0]
     assert steps[4:] == sorted(steps[4:])
     assert (steps[4], steps[-1]) == (60, 3600)
+    assert FREE_BY_NAME == 10 * FREE_BY_BOTH

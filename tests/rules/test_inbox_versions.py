@@ -20,6 +20,24 @@ def test_a_change_heard_twice_is_one_change() -> None:
     assert versions.of("HMRC") == version
 
 
+def test_a_transaction_that_tells_in_parts_is_heard_in_all_of_them() -> None:
+    """The clock reminds some agencies and ends items of others in one transaction."""
+    versions = Versions()
+    before = versions.of("HMRC"), versions.of("EA")
+    versions.changed(7, ["HMRC"])
+    versions.changed(7, ["HMRC", "EA"])
+    assert versions.of("HMRC") == before[0] + 1
+    assert versions.of("EA") == before[1] + 1
+
+
+def test_what_was_heard_of_everybody_is_heard_of_each() -> None:
+    versions = Versions()
+    versions.changed_everywhere(7)
+    version = versions.of("HMRC")
+    versions.changed(7, ["HMRC"])
+    assert versions.of("HMRC") == version
+
+
 def test_a_change_that_cannot_come_again_is_forgotten() -> None:
     versions = Versions()
     versions.changed(7, ["HMRC"])

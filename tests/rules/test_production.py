@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from app.cli import cli
 from app.crypto.keyring import Bare, new_ring
 from app.settings import Settings, SettingsError
 from tests.conftest import RING, SECRET
@@ -67,3 +69,34 @@ def test_a_made_key_ring_is_taken() -> None:
 def test_production_and_simulation_exclude_one_another() -> None:
     with pytest.raises(SettingsError, match="exclude"):
         production(simulate=True)
+
+
+def test_production_refuses_a_log_that_only_its_own_database_vouches_for(tmp_path: Path) -> None:
+    nowhere: dict[str, Any] = {"data_dir": tmp_path / "none"}
+    with pytest.raises(SettingsError, match="GAIN_CHECKPOINT_FILE or GAIN_WITNESS_URL"):
+        production(**nowhere).refuse_log_that_nothing_outside_holds()
+    Settings(**nowhere).refuse_log_that_nothing_outside_holds()
+    production(**nowhere, witness_url="https://witness.example").refuse_log_that_nothing_outside_holds()
+    production(**nowhere, checkpoint_file=tmp_path / "checkpoints.jsonl").refuse_log_that_nothing_outside_holds()
+    production(data_dir=tmp_path).refuse_log_that_nothing_outside_holds()
+
+
+def test_production_refuses_a_file_of_checkpoints_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be written"):
+        production(checkpoint_file=tmp_path / "no" / "such" / "file").refuse_log_that_nothing_outside_holds()
+
+
+def test_a_scheduler_of_production_does_not_start_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "ENVIRONMENT": "production",
+        "DATA_DIR": str(tmp_path / "none"),
+        "DATABASE_URL": "postgresql+asyncpg://gain_worker@127.0.0.1:1/none",
+        "BROKER_URL": "none",
+        "SECRET": secrets.token_urlsafe(48),
+        "KEY_RING": new_ring(Bare()).text(),
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"GAIN_{name}", value)
+    refused = CliRunner().invoke(cli, ["scheduler"])
+    assert isinstance(refused.exception, SettingsError)
+    assert "GAIN_CHECKPOINT_FILE" in str(refused.exception)

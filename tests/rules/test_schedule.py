@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.parties.codes import Priority
 from app.parties.policy import Policy
-from app.referrals.lifecycle.reply import resume
-from app.referrals.schedule import Step, next_check, span, steps
+from app.referrals.deadlines import LONDON, START_OF_DAY, is_working_day
+from app.referrals.schedule import Span, Step, asked, expiry, next_check, resume, span, steps
 
 MONDAY = datetime(2026, 11, 2, 10, 0, tzinfo=UTC)
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  # made aware by `timezones`
@@ -63,10 +64,63 @@ def test_everything_is_asked_once_and_expiry_comes_last(received: datetime, prio
     assert all(at >= received for at, _ in schedule)
 
 
-@given(moments, st.timedeltas(timedelta(0), timedelta(days=30)))
-def test_a_question_costs_the_agency_no_time(queried: datetime, stood: timedelta) -> None:
-    """What was left when it asked is left when it is answered."""
-    due, expires = queried + timedelta(days=3), queried + timedelta(days=8)
-    clock = resume(queried, due, expires, queried + stood)
-    assert clock.due_at - (queried + stood) == due - queried
-    assert clock.expires_at - clock.due_at == expires - due
+@pytest.mark.parametrize("priority", Priority)
+def test_what_is_received_after_it_was_due_is_overdue_and_expires_all_the_same(priority: Priority) -> None:
+    """Only what would remind of a time before the receipt is left out."""
+    late = Span(MONDAY, MONDAY - timedelta(days=40), MONDAY - timedelta(days=30))
+    assert {Step.OVERDUE, Step.EXPIRE} <= {step for _, step in steps(late, priority, Policy())}
+    assert all(at >= MONDAY for at, step in steps(late, priority, Policy()) if step in (Step.CHASE, Step.ALERT))
+
+
+def test_what_ended_before_the_clock_last_looked_has_ended() -> None:
+    """A reminder that was missed is not made up for; being overdue, and the expiry, are."""
+    schedule = [(MONDAY + timedelta(hours=hour), step) for hour, step in enumerate(Step)]
+    since, now = MONDAY + timedelta(hours=10), MONDAY + timedelta(hours=11)
+    assert asked(schedule, since, now) == {Step.OVERDUE, Step.EXPIRE}
+    assert asked(schedule, MONDAY, MONDAY + timedelta(hours=1)) == {Step.CHASE, Step.ALERT}
+    assert asked(schedule, MONDAY, MONDAY - timedelta(hours=1)) == set()
+
+
+@given(moments, st.timedeltas(timedelta(0), timedelta(days=30)), st.sampled_from(Priority))
+def test_a_question_costs_the_agency_no_time(queried: datetime, stood: timedelta, priority: Priority) -> None:
+    """What was left when it asked is left when it is answered, or more: days are due within working time."""
+    given, policy = Span(queried, queried + timedelta(days=3), queried + timedelta(days=8)), Policy()
+    resumed = resume(given, queried, queried + stood, priority, policy)
+    assert resumed.received == given.received + stood
+    assert resumed.due >= given.due + stood
+    assert resumed.expires >= given.expires + stood
+    if priority is Priority.URGENT:
+        assert resumed.due == given.due + stood
+        return
+    due = resumed.due.astimezone(LONDON)
+    assert is_working_day(due.date(), policy.working_days)
+    assert due.time() >= START_OF_DAY
+    assert resumed.expires >= expiry(resumed.due, priority, policy)
+
+
+def test_a_deadline_that_a_question_moved_to_a_saturday_is_on_monday_morning() -> None:
+    """Due Wednesday 10:00; asked on Monday, answered three days later."""
+    given = span(MONDAY, Priority.PRIORITY, Policy())
+    resumed = resume(given, MONDAY, MONDAY + timedelta(days=3), Priority.PRIORITY, Policy())
+    assert resumed.due == datetime(2026, 11, 9, 9, tzinfo=UTC)
+
+
+def test_what_was_overdue_when_the_agency_asked_stays_so() -> None:
+    """It gains no time by asking."""
+    given = Span(MONDAY - timedelta(days=3), MONDAY - timedelta(hours=1), MONDAY + timedelta(days=7))
+    resumed = resume(given, MONDAY, MONDAY + timedelta(days=5), Priority.PRIORITY, Policy())
+    assert resumed.due == MONDAY + timedelta(days=5) - timedelta(hours=1)
+
+
+def test_a_question_brings_the_alert_and_the_chase_later() -> None:
+    """Asked after ten minutes, answered after a day: twenty minutes are left to the alert."""
+    given = span(MONDAY, Priority.URGENT, Policy())
+    asked_at, now = MONDAY + timedelta(minutes=10), MONDAY + timedelta(days=1)
+    resumed = resume(given, asked_at, now, Priority.URGENT, Policy())
+    left = [(at - now, step) for at, step in steps(resumed, Priority.URGENT, Policy())]
+    assert left == [
+        (timedelta(minutes=20), Step.ALERT),
+        (timedelta(hours=2) - timedelta(minutes=10), Step.CHASE),
+        (timedelta(hours=4) - timedelta(minutes=10), Step.OVERDUE),
+        (timedelta(hours=28) - timedelta(minutes=10), Step.EXPIRE),
+    ]

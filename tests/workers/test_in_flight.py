@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.referrals.delivery import Postponed, Settled
-from app.referrals.lifecycle import HandOver
+from app.referrals.lifecycle import GivenUp, HandOver
+from app.referrals.notices import NoticeFailed
 from workers import in_flight
 from workers.adapters.contract import Adapter, Delivered, Envelope, Result
 from workers.circuits import FAILURES, Circuits, CircuitState
-from workers.hand_over import Finding, finish_at_once
+from workers.hand_over import Call, Handed, finish_at_once
 from workers.in_flight import InFlight
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -35,20 +36,29 @@ class Calls:
     """Calls that end when the test says so."""
 
     def __init__(self) -> None:
-        self.circuits = Circuits()
+        self.now = 0.0
+        self.circuits = Circuits(lambda: self.now)
         self.begun: list[UUID] = []
-        self._ends: dict[UUID, asyncio.Future[Finding]] = {}
+        self._ends: dict[UUID, asyncio.Future[Handed]] = {}
         self.in_flight = InFlight(self.circuits, self._begin)
 
-    async def _begin(self, item: HandOver, _: Adapter) -> Finding:
+    async def _begin(self, item: HandOver, _: Adapter) -> Handed:
         self.begun.append(item.id)
         self._ends[item.id] = asyncio.get_running_loop().create_future()
         return await self._ends[item.id]
 
     async def end(self, of: UUID, *, failed: bool = False) -> None:
         """One call ends; what that sets going begins."""
-        self._ends[of].set_result(Postponed(of, 1, 5.0, "no") if failed else Settled(of, 1))
+        await self.hand(of, Handed(Postponed(of, 1, 5.0, "no"), Call.FAILED) if failed else done(of))
+
+    async def hand(self, of: UUID, handed: Handed) -> None:
+        """One call ends with this."""
+        self._ends[of].set_result(handed)
         await turns()
+
+
+def done(of: UUID) -> Handed:
+    return Handed(Settled(of, 1), Call.DONE)
 
 
 async def turns() -> None:
@@ -120,14 +130,56 @@ async def test_nothing_more_begins_when_the_circuit_opens_and_what_waits_is_give
     assert items[FAILURES] in await calls.in_flight.stop()
 
 
+async def _half_open() -> Calls:
+    """HMRC has failed so often that it was left alone; now one call finds out whether it works."""
+    calls = Calls()
+    for one in [item() for _ in range(FAILURES)]:
+        calls.in_flight.add(one, Two())
+        await turns()
+        await calls.end(one.id, failed=True)
+    assert calls.circuits.state("HMRC") is CircuitState.OPEN
+    calls.now += 60.0
+    assert calls.circuits.state("HMRC") is CircuitState.HALF_OPEN
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("call", "state", "room"),
+    [(Call.NONE, CircuitState.HALF_OPEN, 1), (Call.FAILED, CircuitState.OPEN, 0), (Call.DONE, CircuitState.CLOSED, 2)],
+)
+async def test_only_a_call_that_was_made_finds_out_whether_an_agency_works(
+    call: Call, state: CircuitState, room: int
+) -> None:
+    calls, probe = await _half_open(), item()
+    calls.in_flight.add(probe, Two())
+    await turns()
+    assert calls.in_flight.room("HMRC", 2) == 0, "one at a time"
+    await calls.hand(probe.id, Handed(GivenUp(probe.id, 1, "every try failed"), call))
+    assert calls.circuits.state("HMRC") is state
+    assert min(2, calls.in_flight.room("HMRC", 2)) == room
+
+
+async def test_what_needs_no_call_neither_opens_a_circuit_nor_interrupts_the_count_of_failures() -> None:
+    calls = Calls()
+    for number in range(2 * FAILURES - 1):
+        one = item()
+        calls.in_flight.add(one, Two())
+        await turns()
+        failed = Handed(NoticeFailed(one.id, 1, "HMRC", "no"), Call.FAILED)
+        await calls.hand(one.id, Handed(Settled(one.id, 1), Call.NONE) if number % 2 else failed)
+        over = number == 2 * FAILURES - 2
+        assert calls.circuits.state("HMRC") is (CircuitState.OPEN if over else CircuitState.CLOSED)
+
+
 async def test_an_adapter_that_never_waits_and_does_is_a_failure_not_a_standstill() -> None:
-    async def call() -> Finding:
+    async def call() -> Handed:
         try:
             await asyncio.sleep(1)
         except RuntimeError:
-            return Postponed(uuid4(), 1, 5.0, "it waited")
+            return Handed(Postponed(uuid4(), 1, 5.0, "it waited"), Call.FAILED)
         raise AssertionError("it must not go on")
 
-    found = finish_at_once(call())
+    found, said = finish_at_once(call())
+    assert said is Call.FAILED
     assert isinstance(found, Postponed)
     assert found.failure == "it waited"

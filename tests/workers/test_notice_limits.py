@@ -1,11 +1,13 @@
 """Agencies get no more notices than they take, each one once, and a silent one holds nobody up."""
 
 import asyncio
+import time
 
 import pytest
 
 from app.crypto.keys import Keys
 from app.db import Database
+from app.referrals.delivery import MOST_TRIES
 from tests.app.test_referral_to_answer import submitted
 from tests.conftest import SECRET, Cast, Workers
 from tests.workers.noticing import DISPATCHES, Opened, change, make_due, pushed_to, rows, written_to
@@ -161,3 +163,39 @@ async def test_an_agency_that_fails_is_left_alone_and_what_waits_uses_up_no_try(
     assert len(agency.calls) == FAILURES
     assert pump.circuits.states() == {"HMRC": CircuitState.OPEN}
     assert len(await rows(database, "SELECT id FROM dispatch WHERE attempt = 0")) == 12 - FAILURES
+
+
+async def test_an_item_that_needs_no_call_does_not_set_many_loose_on_an_agency_that_is_away(
+    cast: Cast, database: Database, channels: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has no tries left, one was read meanwhile: the call that finds out is the third's."""
+    force, pump = await cast.play("SWP"), Pump(database, Keys(SECRET.encode()), channels())
+    async with Agency(answer("500 Broken")).running() as agency:
+        await pushed_to(database, agency.url)
+        for _ in range(FAILURES):
+            await submitted(force, addressees=["HMRC"])
+        await pump.run(5)
+        assert (len(agency.calls), pump.circuits.states()) == (FAILURES, {"HMRC": CircuitState.OPEN})
+        for _ in range(12):
+            await submitted(force, addressees=["HMRC"])
+        await pump.run(5)
+        await change(database, "UPDATE dispatch SET due_delivery_at = now()")
+        await change(
+            database,
+            "UPDATE dispatch SET due_delivery_at = now() - interval '1 hour', failures = :most"
+            " WHERE number = (SELECT min(number) FROM dispatch)",
+            most=MOST_TRIES,
+        )
+        await change(
+            database,
+            "UPDATE dispatch SET due_delivery_at = now() - interval '1 hour', state = 'delivered'"
+            " WHERE number = (SELECT max(number) FROM dispatch)",
+        )
+        later = time.monotonic() + 60
+        monkeypatch.setattr(pump.circuits, "_now", lambda: later)  # the time of the next try
+        async with asyncio.timeout(30):
+            while pump.circuits.states() != {"HMRC": CircuitState.OPEN}:
+                await pump.run(5)
+    assert len(agency.calls) == FAILURES + 1
+    assert len(await rows(database, "SELECT id FROM dispatch WHERE due_delivery_at IS NULL")) == 2
+    assert len(await rows(database, "SELECT id FROM alert WHERE kind = 'notice_failed'")) == 1

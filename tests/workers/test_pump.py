@@ -15,12 +15,14 @@ from app.crypto.keys import Keys
 from app.db import Database
 from app.referrals import delivery, lifecycle
 from app.referrals.delivery import MOST_TRIES, RETRY_SECONDS, Postponed, Settled, retry_in
-from app.referrals.lifecycle import GivenUp, Slot
+from app.referrals.lifecycle import Answer, GivenUp, HandOver, Slot
+from app.referrals.notices import NoticeFailed
 from tests.acts import Document, actions, change, inbox, opened, rows, submitted
 from tests.conftest import HIT, SECRET, Cast
 from tests.workers.bodies import GAIN, LONGER, NO_HIT, Body, Stuck, dispatch, fall_due, run, taken
 from workers import hand_over
 from workers.adapters.contract import Adapter, Answered, Delivered, Envelope, Later, Refused, Result, TransportError
+from workers.hand_over import Call
 
 pytestmark = pytest.mark.usefixtures("everything_holds")
 
@@ -81,7 +83,31 @@ async def test_a_body_cannot_put_itself_off_for_ever_nor_crowd_out_others(
     item = await taken(database)
     for seconds, granted in GRANTED.items():
         found = await hand_over.hand_over(item, Body(Later(seconds)), Keys(SECRET.encode()))
-        assert found == Postponed(item.id, 1, granted), seconds
+        assert found == (Postponed(item.id, 1, granted), Call.DONE), seconds
+
+
+async def test_what_a_hand_over_says_of_an_agency_is_told_apart_from_what_comes_of_it(
+    force: httpx.AsyncClient, database: Database
+) -> None:
+    """A try that was never made says nothing of it; the last that fails is a failure; a clear no is none."""
+    item, dead, keys = await taken(database), TransportError("the line is dead"), Keys(SECRET.encode())
+    last, late = item._replace(failures=MOST_TRIES), item._replace(failures=MOST_TRIES + 1)
+    told: dict[str, tuple[HandOver, Adapter, type[object], Call]] = {
+        "a failed try": (item, Body(dead), Postponed, Call.FAILED),
+        "the last": (last, Body(dead), GivenUp, Call.FAILED),
+        "the last notice": (last._replace(seen=False), Telling(dead), NoticeFailed, Call.FAILED),
+        "none left": (late, Body(dead), GivenUp, Call.NONE),
+        "no notice left": (late, Telling(dead), NoticeFailed, Call.NONE),
+        "seen": (item._replace(seen=True), Telling(dead), Settled, Call.NONE),
+        "seen, reminded": (item._replace(seen=True, chases=1), Telling(Delivered()), Settled, Call.DONE),
+        "seen, replied to": (item._replace(seen=True, replied=1), Telling(dead), Postponed, Call.FAILED),
+        "refused": (item, Body(Refused("no")), GivenUp, Call.DONE),
+        "ended": (item, Body(TransportError("gone", permanent=True)), GivenUp, Call.DONE),
+        "answered": (item, Body(NO_HIT), Answer, Call.DONE),
+    }
+    for name, (one, adapter, finding, call) in told.items():
+        handed = await hand_over.hand_over(one, adapter, keys)
+        assert (type(handed.finding), handed.call) == (finding, call), name
 
 
 MISHAPS: dict[str, Result | Exception] = {
@@ -270,7 +296,7 @@ async def test_what_an_overtaken_hand_over_brings_is_ignored(force: httpx.AsyncC
     async with database.transaction() as connection:
         await lifecycle.hand_over(connection, GAIN, [Slot("HMRC", 1)], 1)
     before = await dispatch(database)
-    answer = await hand_over.hand_over(item, Body(NO_HIT), Keys(SECRET.encode()))
+    answer, _ = await hand_over.hand_over(item, Body(NO_HIT), Keys(SECRET.encode()))
     assert isinstance(answer, lifecycle.Answer)
     async with database.transaction() as connection:
         [recorded] = await lifecycle.record_answers(connection, [answer])

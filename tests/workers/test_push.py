@@ -16,6 +16,7 @@ import psutil
 import pytest
 from standardwebhooks import Webhook
 
+from app import clock
 from app.crypto.keys import Keys
 from app.crypto.webhooks import Signer, webhook_secret
 from app.parties.hosts import ApprovedHosts
@@ -56,7 +57,8 @@ async def session() -> AsyncIterator[SafeClient]:
 
 def adapter(session: SafeClient, url: str, *versions: int) -> PushAdapter:
     """HMRC's adapter."""
-    return PushAdapter(session, Endpoint(url, Signer(KEYS, "HMRC", versions or (1,))), "https://gain.example")
+    endpoint = Endpoint(url, Signer(KEYS, "HMRC", versions or (1,)))
+    return PushAdapter(session, endpoint, "https://gain.example", now=clock.now)
 
 
 async def failure(session: SafeClient, behaves: Behaviour) -> TransportError:
@@ -94,13 +96,15 @@ async def test_while_its_secret_changes_an_agency_verifies_with_either(session: 
         Webhook(webhook_secret(KEYS, "HMRC", version)).verify(call.body, call.headers)
 
 
-async def test_a_repetition_is_known_by_its_id_and_a_reminder_is_none(session: SafeClient) -> None:
+async def test_a_repetition_is_known_by_its_id_and_a_reminder_or_a_reply_is_none(session: SafeClient) -> None:
     one = uuid4()
     async with Agency(OK).running() as agency:
-        for attempt, chases in ((1, 0), (2, 0), (3, 1), (4, 1), (5, 2)):
-            await adapter(session, agency.url).deliver(envelope(dispatch_id=one, attempt=attempt, chases=chases))
+        for attempt, chases, replied in ((1, 0, 0), (2, 0, 0), (3, 1, 0), (4, 1, 0), (5, 2, 0), (6, 2, 1), (7, 2, 2)):
+            told = envelope(dispatch_id=one, attempt=attempt, chases=chases, replied=replied)
+            await adapter(session, agency.url).deliver(told)
     ids = [call.headers["webhook-id"] for call in agency.calls]
-    assert ids == [f"{one}.new", f"{one}.new", f"{one}.chase", f"{one}.chase", f"{one}.chase.2"]
+    kinds = ["new", "new", "chase", "chase", "chase.2", "replied", "replied.2"]
+    assert ids == [f"{one}.{kind}" for kind in kinds]
 
 
 async def test_connections_are_kept_and_cookies_are_not(session: SafeClient) -> None:

@@ -1,6 +1,7 @@
 """The sealer at work: what is committed is sealed and signed by itself, into a file, and before a witness's eyes."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from base64 import b64decode
@@ -131,6 +132,9 @@ async def test_a_sealer_without_its_head_seals_nothing_and_goes_on_when_it_is_ba
     await asyncio.wait([sealing])
 
 
+_FLOOD = 256 * 1024 * 1024
+
+
 class WitnessServer(ThreadingHTTPServer):
     """A witness as C2SP tlog-witness has it: it countersigns what is consistent with what it has seen."""
 
@@ -140,6 +144,8 @@ class WitnessServer(ThreadingHTTPServer):
         self.seen = Checkpoint(log_key.name, 0, EMPTY_ROOT)
         self.answers: list[int] = []
         self.redirect = ""
+        self.flood = False
+        self.flooded = 0
         self.signer = Signer("witness.test", Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
     @property
@@ -151,6 +157,9 @@ class _WitnessHandler(BaseHTTPRequestHandler):
     server: WitnessServer
 
     def do_POST(self) -> None:
+        if self.server.flood:
+            self._flood()
+            return
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         status, kind, text = self._judged(body) if self.path == "/add-checkpoint" else (404, "text/plain", "")
         if self.server.redirect:
@@ -163,6 +172,16 @@ class _WitnessHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
         self.wfile.write(text.encode())
+
+    def _flood(self) -> None:
+        """Answer without end, and count what the other side takes before it has enough."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while self.server.flooded < _FLOOD:
+                self.server.flooded += self.wfile.write("— witness.test AAAA\n".encode() * 2_000)
+        self.close_connection = True
 
     def _judged(self, body: str) -> tuple[int, str, str]:
         head, _, note = body.partition("\n\n")
@@ -273,3 +292,33 @@ async def test_a_redirect_is_not_followed_and_a_dead_witness_holds_nothing_up(
     await sealing.finish()
     found = await standing(database, witness_server)
     assert (found.size, found.failure) == (2, None)
+
+
+async def test_of_a_witness_that_answers_without_end_no_more_is_read_than_a_witness_may_say(
+    sealing: Sealing, database: Database, witness_server: WitnessServer
+) -> None:
+    witness_server.flood = True
+    await logged(database)
+    await sealing.finish()
+
+    async def has_given_up() -> bool:
+        return (await standing(database, witness_server)).failure == "its answer is too long"
+
+    await eventually(has_given_up, seconds=30)
+    # What lay in the sockets' buffers was sent for nothing; the flood itself was not.
+    assert witness_server.flooded < _FLOOD // 4
+    witness_server.flood = False
+    await logged(database)
+    await sealing.finish()
+    assert (await standing(database, witness_server)).failure is None
+
+
+@pytest.mark.parametrize("text", ["", "— \n", "— witness.test AAAA", "— witness.test AAAA\n\0\n", "no\n"])
+async def test_what_is_no_signature_line_is_not_kept_as_one(
+    sealing: Sealing, database: Database, witness_server: WitnessServer, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(_WitnessHandler, "_judged", lambda _self, _body: (200, "text/plain", text))
+    await logged(database)
+    await sealing.finish()
+    found = await standing(database, witness_server)
+    assert (found.size, found.failure) == (0, "its answer holds no signature")

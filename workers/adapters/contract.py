@@ -17,7 +17,8 @@ class Envelope(NamedTuple):
 
     `referral` is what the agency may see, as in the inbox item's `referral` object (contract: Partner agencies); for an
     adapter that only tells it is empty, so that a notice cannot disclose anything. `attempt` counts the hand-overs
-    from 1; `delivered_at` is when the dispatch was first handed over (UTC). `chases` counts the reminders so far.
+    from 1; `delivered_at` is when the dispatch was first handed over (UTC). `chases` counts the reminders so far;
+    `replied` is the number of the originator's reply that the agency is told of, 0 where it is told of something else.
     """
 
     dispatch_id: UUID
@@ -30,16 +31,20 @@ class Envelope(NamedTuple):
     due_at: datetime
     referral: Mapping[str, Any]
     chases: int = 0
+    replied: int = 0
 
     @property
     def kind(self) -> str:
-        """What is told: `new`, or `chase` where the agency is reminded."""
+        """What is told: `new`, `chase` where the agency is reminded, `replied` where its question has been answered."""
+        if self.replied:
+            return "replied"
         return "chase" if self.chases else "new"
 
     @property
     def notice_id(self) -> str:
         """The same for every try to tell the same thing, so that a repetition is known as one."""
-        return f"{self.dispatch_id}.{self.kind}" + (f".{self.chases}" if self.chases > 1 else "")
+        number = self.replied or self.chases
+        return f"{self.dispatch_id}.{self.kind}" + (f".{number}" if number > 1 else "")
 
 
 @dataclass(frozen=True, slots=True)

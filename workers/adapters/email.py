@@ -24,6 +24,8 @@ TOGETHER = 100
 
 _LONDON = ZoneInfo("Europe/London")
 
+_WORDS = {"new": "", "chase": "reminder, ", "replied": "your question has been answered, "}
+
 _Waiting = list[tuple[Envelope, "asyncio.Future[None]"]]
 
 
@@ -90,8 +92,7 @@ class Digests:
         lines = [f"{_waits(items)} in the GAIN inbox of {items[0].agency}.", ""]
         for item in sorted(items, key=lambda item: (item.priority != "urgent", item.due_at)):
             due = item.due_at.astimezone(_LONDON).strftime("%d %B %Y, %H:%M").lstrip("0")
-            reminder = "reminder, " if item.chases else ""
-            lines.append(f"{item.reference}: {reminder}{item.priority}, answer by {due} (London)")
+            lines.append(f"{item.reference}: {_WORDS[item.kind]}{item.priority}, answer by {due} (London)")
             lines.append(f"  {self._base_url}/v1/inbox/{item.dispatch_id}")
         lines += ["", "This message says nothing about the subjects. Read and answer in the inbox."]
         return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ Whatever the other side does, a call ends within `DEADLINE_SECONDS` and holds no
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -11,7 +12,6 @@ from http import HTTPStatus
 
 import orjson
 
-from app import clock
 from app.crypto.webhooks import Signer
 from app.parties.quota import Quota
 from workers.adapters.contract import Adapter, Delivered, Envelope, Gone, Result, TransportError
@@ -31,7 +31,10 @@ class Endpoint:
 
 
 class PushAdapter(Adapter):
-    """Tells one agency at its endpoint. `base_url` is where the agency reaches the broker."""
+    """Tells one agency at its endpoint. `base_url` is where the agency reaches the broker.
+
+    `now` gives the time that is signed: agencies refuse what is minutes off (Standard Webhooks, "Webhook signing").
+    """
 
     answers = False
 
@@ -41,6 +44,7 @@ class PushAdapter(Adapter):
         endpoint: Endpoint,
         base_url: str,
         *,
+        now: Callable[[], datetime],
         in_flight: int = Adapter.in_flight,
         quota: Quota = Adapter.quota,
     ) -> None:
@@ -50,6 +54,7 @@ class PushAdapter(Adapter):
         self._base_url = base_url
         self.in_flight = in_flight
         self.quota = quota
+        self._now = now
 
     async def deliver(self, envelope: Envelope) -> Result:
         """Any 2xx: the agency was told. Raises `Gone` for 410, `TransportError` for everything else."""
@@ -64,7 +69,7 @@ class PushAdapter(Adapter):
     async def _post(self, envelope: Envelope) -> Result:
         body = self._body(envelope)
         answer = await self._client.post(
-            self._target, self._headers(envelope.notice_id, clock.now(), body), body.encode()
+            self._target, self._headers(envelope.notice_id, self._now(), body), body.encode()
         )
         if not 200 <= answer.status < 300:
             raise self._refusal(answer)
@@ -104,14 +109,14 @@ class PushAdapter(Adapter):
         if answer.status == HTTPStatus.GONE:
             return Gone(said, self._endpoint.url)
         asked = answer.headers.get("retry-after") if answer.status in _RETRY_AFTER else None
-        return TransportError(said, retry_after=_seconds(asked) if asked else None)
+        return TransportError(said, retry_after=_seconds(asked, self._now()) if asked else None)
 
 
-def _seconds(retry_after: str) -> float | None:
+def _seconds(retry_after: str, now: datetime) -> float | None:
     """Seconds to wait (RFC 9110, section 10.2.3), None where they cannot be read."""
     if retry_after.isascii() and retry_after.isdigit() and len(retry_after) <= 9:
         return float(retry_after)
     try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - clock.now()).total_seconds())
+        return max(0.0, (parsedate_to_datetime(retry_after) - now).total_seconds())
     except (ValueError, TypeError):  # TypeError: a time without a zone
         return None

@@ -122,10 +122,8 @@ class Scheduler:
 
     async def _keep_time(self) -> None:
         """Chase, alert, mark overdue, expire. Done here, not by a worker: one statement finds that nothing is due."""
-        while True:
-            async with self._database.transaction(AS_WORKER) as connection:
-                if not await self._timekeeper.run(connection, SCHEDULER):
-                    return
+        while await self._timekeeper.run(self._database, SCHEDULER):
+            pass
 
     async def _sweep_batches(self) -> None:
         """Clear away uploads that were cut off, and records whose time is over."""

@@ -38,6 +38,8 @@ class Sealing:
 
     async def run(self) -> None:
         """Seal and sign until cancelled. What fails is logged and tried again: it never stops the scheduler."""
+        if self._configuration.checkpoints is None and self._witness is None:
+            log.warning("no checkpoint of the log leaves the database: set GAIN_CHECKPOINT_FILE or GAIN_WITNESS_URL")
         try:
             while True:
                 failed = await self._fails()

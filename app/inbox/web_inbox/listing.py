@@ -35,8 +35,8 @@ class Selection:
 
 
 ListRow = Row[*tuple[Any, ...]]
-"""An item of a list: id, number, state, priority, due_at, closed_at, outcome, opened, unseen, crime_types, reference,
-originator, colleague. `crime_types` is null until the item was opened: that is what discloses it."""
+"""An item of a list: id, number, state, priority, due_at, chased_at, closed_at, outcome, opened, unseen, crime_types,
+reference, originator, colleague. `crime_types` is null until the item was opened: that is what discloses it."""
 
 # ruff: noqa: S608  the statements are made of constants of this file
 
@@ -52,8 +52,8 @@ _MINE = """(CAST(:colleague AS uuid) IS NULL
             OR dispatch.id IN (SELECT dispatch_id FROM assignment WHERE account_id = :colleague))"""
 
 _COLUMNS = f"""
-    SELECT dispatch.id, dispatch.number, dispatch.state, dispatch.priority, dispatch.due_at, dispatch.closed_at,
-           dispatch.outcome, dispatch.delivered_at IS NOT NULL AS opened, {_UNSEEN} AS unseen,
+    SELECT dispatch.id, dispatch.number, dispatch.state, dispatch.priority, dispatch.due_at, dispatch.chased_at,
+           dispatch.closed_at, dispatch.outcome, dispatch.delivered_at IS NOT NULL AS opened, {_UNSEEN} AS unseen,
            CASE WHEN dispatch.delivered_at IS NOT NULL THEN referral.crime_types END AS crime_types,
            referral.reference, referral.originator, account.name AS colleague
 """

@@ -15,7 +15,6 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Row, text
 
-from app import clock
 from app.audit.record import Actor, Event, Operation, record
 from app.crypto.vault import vault_of
 from app.db import AS_WORKER, Connection, Database, is_away, settings_of
@@ -73,7 +72,7 @@ _BEGIN = text("""
 """)
 
 _CLAIM = text("""
-    SELECT id, party, region, format, created_by, request_id FROM batch
+    SELECT id, party, region, format, created_by, request_id, now() AS now FROM batch
      WHERE id = :id AND state = 'accepting' FOR NO KEY UPDATE SKIP LOCKED
 """)
 
@@ -227,7 +226,7 @@ def _submission(batch: _Found, row: _Found, content: bytes) -> Submission:
         crime_types=said["crime_types"],
         addressees=said.get("addressees"),
         content=content,
-        respond_by=due_at(clock.now(), Priority(priority_of(row.priority)), _USUAL),
+        respond_by=due_at(batch.now, Priority(priority_of(row.priority)), _USUAL),
         key=row.key,
         sameness=row.sameness,
     )

@@ -1,18 +1,18 @@
 """Answers come through this verb, whoever gives them: an agency over HTTP or an adapter in a worker."""
 
+import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, text
 from uuid_utils.compat import uuid7
 
 from app.audit.record import Actor
 from app.crypto.sealing import Place
 from app.crypto.vault import Opener, data_keys
-from app.db import Connection
-from app.referrals.alerts import raise_alerts, settle_alerts
+from app.db import Connection, Numbered
+from app.referrals.alerts import raise_alerts
 from app.referrals.codes import DeclineReason
 from app.referrals.lifecycle.claim import claim_holds
 from app.referrals.lifecycle.notify import inboxes_changed
@@ -57,15 +57,29 @@ class Recorded(NamedTuple):
     state: str | None = None
 
 
-_Locked = Row[tuple[UUID, UUID, str, str, int, UUID | None, bool | None, str | None, bytes | None, bool]]
+class _Locked(NamedTuple):
+    """A dispatch that is answered, locked with its referral."""
+
+    id: UUID
+    referral_id: UUID
+    agency: str
+    state: str
+    attempt: int
+    replies: int
+    claim_id: UUID | None
+    claim_lives: bool | None
+    ring_key: str | None
+    wrapped: bytes | None
+    disposed: bool
+
 
 _FLAGS = {Verdict.RECORDED: None, Verdict.CONFLICT: "conflict", Verdict.NO_LONGER_OPEN: "late"}
 
 _ALERTS = {Verdict.CONFLICT: AlertKind.CONFLICTING_ANSWER, Verdict.NO_LONGER_OPEN: AlertKind.LATE_ANSWER}
 
-_LOCK = text("""
-    SELECT dispatch.id, dispatch.referral_id, dispatch.agency, dispatch.state, dispatch.attempt, dispatch.claim_id,
-           dispatch.claim_expires_at > now() AS claim_lives, data_key.ring_key, data_key.wrapped,
+_LOCK = Numbered.of("""
+    SELECT dispatch.id, dispatch.referral_id, dispatch.agency, dispatch.state, dispatch.attempt, dispatch.replies,
+           dispatch.claim_id, dispatch.claim_expires_at > now() AS claim_lives, data_key.ring_key, data_key.wrapped,
            referral.disposed_at IS NOT NULL AS disposed
       FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
       LEFT JOIN data_key ON data_key.referral_id = dispatch.referral_id
@@ -74,11 +88,13 @@ _LOCK = text("""
        FOR NO KEY UPDATE OF referral, dispatch
 """)
 
-_KNOWN = text("SELECT id, dispatch_id, sameness, flag FROM response WHERE dispatch_id = ANY(CAST(:ids AS uuid[]))")
+_KNOWN = Numbered.of("""
+    SELECT id, dispatch_id, sameness, flag FROM response WHERE dispatch_id = ANY(CAST(:ids AS uuid[]))
+""")
 
-# One statement stores, logs and moves, so that what answers have in common goes over the wire once; codes go as one
-# text, which costs the driver a fiftieth of an array. The log has an answer before what it leads to.
-_STORE = text("""
+# One statement stores, logs, moves and settles, so that what answers have in common goes over the wire once; codes go
+# as one text, which costs the driver a fiftieth of an array. The log has an answer before what it leads to.
+_STORE = Numbered.of("""
     WITH given AS MATERIALIZED (
         SELECT * FROM unnest(
             CAST(:ids AS uuid[]), CAST(:dispatches AS uuid[]), CAST(:referrals AS uuid[]),
@@ -117,6 +133,11 @@ _STORE = text("""
                   FROM moved GROUP BY referral_id) AS closed
          WHERE referral.id = closed.referral_id
         RETURNING id, state
+    ), settled AS (
+        -- What was answered needs nobody any more.
+        UPDATE alert SET settled_at = now()
+         WHERE dispatch_id = ANY(ARRAY(SELECT dispatch_id FROM given WHERE verdict = 'recorded'))
+           AND settled_at IS NULL AND kind IN ('urgent_unacknowledged', 'notice_failed')
     )
     INSERT INTO audit_event (operation, action, party, actor, referral_id)
     SELECT 'alteration', 'referral.completed', 'GAIN', 'lifecycle', id
@@ -141,9 +162,9 @@ async def record_answers(connection: Connection, answers: Sequence[Answer]) -> l
     Of several answers to one dispatch in one call, the first counts as the earlier.
     """
     ids = {"ids": [answer.dispatch_id for answer in answers]}
-    dispatches = {row.id: row for row in await connection.execute(_LOCK, ids)}
+    dispatches = {id: _Locked(id, *rest) for id, *rest in await _LOCK.within(connection, ids)}
     states = {key: row.state for key, row in dispatches.items()}
-    kept = {(row.dispatch_id, row.sameness): (row.id, row.flag) for row in await connection.execute(_KNOWN, ids)}
+    kept = {(of, sameness): (id, flag) for id, of, sameness, flag in await _KNOWN.within(connection, ids)}
     results: list[Recorded] = []
     stored: list[tuple[UUID, Answer, Verdict]] = []
     for answer in answers:
@@ -154,7 +175,9 @@ async def record_answers(connection: Connection, answers: Sequence[Answer]) -> l
         if dispatch.disposed:
             results.append(Recorded(Verdict.DISPOSED))
             continue
-        before = kept.get((answer.dispatch_id, answer.sameness))
+        meanings = _meanings(answer, dispatch.replies, states[answer.dispatch_id])
+        answer = answer._replace(sameness=meanings[0])
+        before = next((kept[key] for one in meanings if (key := (answer.dispatch_id, one)) in kept), None)
         verdict = judge(states[answer.dispatch_id], before[1] if before else None, known=before is not None)
         if before is not None:
             results.append(Recorded(verdict, before[0], states[answer.dispatch_id]))
@@ -173,6 +196,21 @@ async def record_answers(connection: Connection, answers: Sequence[Answer]) -> l
     return results
 
 
+def _meanings(answer: Answer, replies: int, state: str) -> list[bytes]:
+    """Pure: the samenesses under which the same may be kept already; the first is its own.
+
+    A question asked again after a reply is a new one, until the dispatch has ended: then nothing new is asked.
+    """
+    if answer.outcome != Outcome.MORE_INFORMATION or not replies:
+        return [answer.sameness]
+    asked_after = range(replies, -1, -1) if state in FINAL else [replies]
+    return [_asked_after(answer.sameness, number) for number in asked_after]
+
+
+def _asked_after(sameness: bytes, replies: int) -> bytes:
+    return hashlib.sha256(sameness + replies.to_bytes(2)).digest() if replies else sameness
+
+
 def _overtaken(answer: Answer, dispatch: _Locked) -> Verdict | None:
     """Whether someone else has been given this dispatch since the answer's giver took it."""
     if answer.attempt is not None:
@@ -189,8 +227,8 @@ async def _store(
         return
     moves = _last_move_of_each(stored)
     answers = [answer for _, answer, _ in stored]
-    await connection.execute(
-        _STORE,
+    await _STORE.within(
+        connection,
         {
             "ids": [response_id for response_id, _, _ in stored],
             "dispatches": [answer.dispatch_id for answer in answers],
@@ -229,11 +267,9 @@ async def _sealed(
 
 
 async def _tell_coordinators(connection: Connection, stored: Sequence[tuple[UUID, Answer, Verdict]]) -> None:
-    """What was kept as evidence needs a decision; what was answered needs nobody any more."""
+    """What was kept as evidence needs a decision."""
     for verdict, kind in _ALERTS.items():
         await raise_alerts(connection, kind, [answer.dispatch_id for _, answer, given in stored if given is verdict])
-    settled = [answer.dispatch_id for _, answer, given in stored if given is Verdict.RECORDED]
-    await settle_alerts(connection, settled, [AlertKind.URGENT_UNACKNOWLEDGED, AlertKind.NOTICE_FAILED])
 
 
 def _last_move_of_each(stored: Sequence[tuple[UUID, Answer, Verdict]]) -> dict[UUID, DispatchState]:

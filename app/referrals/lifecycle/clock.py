@@ -8,15 +8,23 @@ from sqlalchemy import text
 
 from app.audit.record import Actor
 from app.db import Connection
+from app.parties.codes import Priority
+from app.parties.policy import Policy
+from app.referrals.codes import priority_of
 from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.schedule import Span, expiry, next_check, steps
 
 _CHASE = text("""
     WITH chased AS (
         UPDATE dispatch
            SET chased_at = now(), chases = chases + 1,
-               -- Agencies that are told by notice are told again; the others see it in their inbox.
+               -- Agencies that are told by notice are told again, with all its tries; the others see it in their inbox.
                due_delivery_at = CASE WHEN party.channel IN ('push', 'email') THEN now()
-                                      ELSE dispatch.due_delivery_at END
+                                      ELSE dispatch.due_delivery_at END,
+               failures = CASE WHEN party.channel IN ('push', 'email') THEN 0 ELSE dispatch.failures END,
+               -- What comes of a notice still under way must not settle this one, nor put it off.
+               attempt = dispatch.attempt
+                         + CASE WHEN dispatch.attempt > 0 AND party.channel IN ('push', 'email') THEN 1 ELSE 0 END
           FROM party
          WHERE party.code = dispatch.agency AND dispatch.id = ANY(CAST(:ids AS uuid[]))
            AND dispatch.state IN ('queued', 'delivered', 'acknowledged')
@@ -25,7 +33,7 @@ _CHASE = text("""
         INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, dispatch_id)
         SELECT 'alteration', 'dispatch.chased', :actor_party, :actor_name, :request_id, referral_id, id FROM chased
     )
-    SELECT id FROM chased
+    SELECT id, agency FROM chased
 """)
 
 _OVERDUE = text("""
@@ -45,11 +53,17 @@ _SET_CHECKS = text("""
      WHERE dispatch.id = given.id AND dispatch.next_check_at IS NOT NULL
 """)
 
+_RUNNING = text("""
+    SELECT priority, coalesce(clock_from, created_at) AS received, now() AS now FROM dispatch
+     WHERE id = :id AND state IN ('queued', 'delivered', 'acknowledged')
+       FOR NO KEY UPDATE
+""")
+
 _EXTEND = text("""
     WITH extended AS (
         UPDATE dispatch
-           SET due_at = :due_at, expires_at = :expires_at, next_check_at = :due_at, overdue_at = NULL
-         WHERE id = :id AND state IN ('queued', 'delivered', 'acknowledged')
+           SET due_at = :due_at, expires_at = :expires_at, next_check_at = :next_check_at, overdue_at = NULL
+         WHERE id = :id
         RETURNING id, referral_id, agency
     ), logged AS (
         INSERT INTO audit_event (operation, action, party, actor, request_id, referral_id, dispatch_id)
@@ -60,10 +74,14 @@ _EXTEND = text("""
 
 
 async def chase(connection: Connection, actor: Actor, dispatch_ids: Collection[UUID]) -> set[UUID]:
-    """Remind the agencies of these dispatches, by their channel and in the timeline; returns those still open."""
+    """Remind the agencies of these dispatches, by their channel, in their inbox and in the timeline.
+
+    Returns those still open.
+    """
     if not dispatch_ids:
         return set()
-    rows = await connection.execute(_CHASE, {"ids": list(dispatch_ids), **actor.parameters()})
+    rows = (await connection.execute(_CHASE, {"ids": list(dispatch_ids), **actor.parameters()})).all()
+    await inboxes_changed(connection, {row.agency for row in rows})
     return {row.id for row in rows}
 
 
@@ -79,13 +97,21 @@ async def set_checks(connection: Connection, checks: Mapping[UUID, datetime | No
         await connection.execute(_SET_CHECKS, {"ids": list(checks), "checks": list(checks.values())})
 
 
-async def extend(
-    connection: Connection, actor: Actor, dispatch_id: UUID, due_at: datetime, expires_at: datetime
-) -> bool:
-    """Give an open dispatch more time; False where it is not open, or its clock stands."""
-    parameters = {"id": dispatch_id, "due_at": due_at, "expires_at": expires_at, **actor.parameters()}
-    agency = await connection.scalar(_EXTEND, parameters)
-    if agency is None:
+async def extend(connection: Connection, actor: Actor, dispatch_id: UUID, due_at: datetime, policy: Policy) -> bool:
+    """Give an open dispatch until then, and after it the grace of its agency's policy; the chases still to come follow.
+
+    False where it is not open, or its clock stands.
+    """
+    row = (await connection.execute(_RUNNING, {"id": dispatch_id})).one_or_none()
+    if row is None:
         return False
+    priority = Priority(priority_of(row.priority))
+    given = Span(row.received, due_at, expiry(due_at, priority, policy))
+    times = {
+        "due_at": given.due,
+        "expires_at": given.expires,
+        "next_check_at": next_check(steps(given, priority, policy), row.now),
+    }
+    agency = await connection.scalar(_EXTEND, {"id": dispatch_id, **times, **actor.parameters()})
     await inboxes_changed(connection, [agency])
     return True

@@ -1,6 +1,6 @@
 """Holding: a co-ordinator keeps what nobody has seen yet out of the inboxes, and later lets it go on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -49,7 +49,7 @@ _LOCK_HELD = text("""
 
 _QUEUE = text("""
     UPDATE dispatch
-       SET state = 'queued', needs_release = false, queued_at = now(), due_at = given.due_at,
+       SET state = 'queued', needs_release = false, queued_at = now(), clock_from = now(), due_at = given.due_at,
            expires_at = given.expires_at, next_check_at = given.next_check_at, overdue_at = NULL,
            due_delivery_at = CASE WHEN given.adapter THEN now() END
       FROM unnest(CAST(:ids AS uuid[]), CAST(:dues AS timestamptz[]), CAST(:expiries AS timestamptz[]),
@@ -86,8 +86,10 @@ async def hold(connection: Connection, actor: Actor, referral_id: UUID, reason: 
     return True
 
 
-async def release(connection: Connection, actor: Actor, referral_id: UUID, restarts: Mapping[str, Restart]) -> bool:
-    """Let a held referral go on, with the time each agency gets from now; False where it is not held.
+async def release(
+    connection: Connection, actor: Actor, referral_id: UUID, restart_of: Callable[[str], Restart]
+) -> bool:
+    """Let a held referral go on; `restart_of` an agency is the time it gets from now. False where it is not held.
 
     Dispatches that wait for a release of their own, by their agency's policy, stay held. One that was held because it
     could not be sent out has all its tries again.
@@ -96,7 +98,7 @@ async def release(connection: Connection, actor: Actor, referral_id: UUID, resta
         return False
     await fan_out_tries.forget(connection, [referral_id])
     rows = (await connection.execute(_HELD, {"id": referral_id})).all()
-    await _queue(connection, {row.id: restarts[row.agency] for row in rows})
+    await _queue(connection, {row.id: restart_of(row.agency) for row in rows})
     await inboxes_changed(connection, [row.agency for row in rows])
     await record(
         connection,
