@@ -16,9 +16,23 @@ from app.web.words import plain
 
 HEADER = "GAIN-Purpose"
 
-ASKED = frozenset({Action.READ_REFERRAL, Action.READ_RESPONSES})
-"""The actions that show what is held about a person and change nothing: an API asks a purpose for those.
+ASKED = frozenset(
+    {
+        Action.READ_REFERRAL,
+        Action.READ_RESPONSES,
+        Action.READ_OWN_DUPLICATES,
+        Action.READ_DUPLICATES,
+        Action.READ_RETENTION,
+        Action.CANCEL_REFERRAL,
+        Action.SEND_MESSAGE,
+        Action.RECORD_OUTCOME,
+        Action.ASK_CONSENT,
+        Action.COORDINATE,
+    }
+)
+"""The actions that show what is held about a person, by asking or in the answer to a deed: the API asks a purpose.
 
+Submitting is none: its answer is what was sent, and a replay's is for the purpose that the referral itself states.
 Pages ask once a session, for whatever their reader sees (app/access/purpose_page.py).
 """
 

@@ -1,6 +1,6 @@
 """Consents asked of an agency: the list of them, and its decision."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -60,9 +60,7 @@ async def read_page(
     following = cursors.encode(filters, [str(items[limit - 1]["id"])]) if len(items) > limit else None
     items = items[:limit]
     if items:
-        told = {"ids": [str(item["id"]) for item in items]}
-        read = Event(Operation.CONSULTATION, "consents.listed", recipients=[principal.party], detail=told)
-        await record(connection, principal.actor, [read])
+        await record(connection, principal.actor, [looked(principal.party, items)])
     return json_response({"items": items, "next": following}, headers=headers)
 
 
@@ -80,7 +78,14 @@ async def decide(id: UUID, body: DecisionBody, principal: CurrentPrincipal, inbo
     """
     async with inbox.transaction() as connection:
         found = await consents.decide(connection, principal.actor, id, body)
+        await record(connection, principal.actor, [looked(principal.party, [found])])
     return json_response(found)
+
+
+def looked(party: str, items: list[dict[str, Any]]) -> Event:
+    """What the log keeps of an agency's look at what is asked of it."""
+    told = {"ids": [str(one["id"]) for one in items]}
+    return Event(Operation.CONSULTATION, "consents.listed", recipients=[party], detail=told)
 
 
 def _after(filters: tuple[str, ...], cursor: str) -> UUID:

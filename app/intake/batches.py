@@ -143,6 +143,8 @@ async def submit_batch(
     request.app.state.wake.work()
     async with database(request).transaction(principal.behalf) as connection:
         found = await _seen(connection, progress.visible(principal), received.id)
+        if received.replayed:
+            await progress.shown(connection, principal, received.id)
     headers = {"Location": f"{PATH}/{received.id}"} | (REPLAYED if received.replayed else {})
     return json_response(found.document, status=202, headers=headers)
 
@@ -160,6 +162,7 @@ async def read_batches(
     filters = ("batches", principal.party)
     items = await progress.page(connection, progress.visible(principal), _after(filters, cursor), limit + 1)
     following = cursors.encode(filters, [str(items[limit - 1].id)]) if len(items) > limit else None
+    await progress.listed(connection, principal, items[:limit])
     return _page(request, [item.document for item in items[:limit]], following)
 
 
@@ -175,7 +178,9 @@ async def read_template() -> Response:
 @permit(Action.READ_BATCH)
 async def read_batch(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """The batch as it is now."""
-    return json_response((await _seen(connection, progress.visible(principal), id)).document)
+    found = await _seen(connection, progress.visible(principal), id)
+    await progress.shown(connection, principal, id)
+    return json_response(found.document)
 
 
 @router.get(
@@ -198,6 +203,7 @@ async def read_errors(
     filters = ("batch errors", principal.party, id)
     items = await progress.errors(connection, id, _number(filters, cursor), limit + 1)
     following = cursors.encode(filters, [items[limit - 1]["row"]]) if len(items) > limit else None
+    await progress.errors_shown(connection, principal, id)
     return _page(request, items[:limit], following)
 
 

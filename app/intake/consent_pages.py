@@ -13,9 +13,10 @@ from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import record
 from app.db import Connection
 from app.errors import NOT_FOUND, Problem
-from app.intake.consents import looked, take_back
+from app.intake.consents import take_back
 from app.referrals import consents, queries
 from app.referrals.consent_form import Filled, Referral, answered, filled
+from app.referrals.consents import looked
 from app.web import pages
 from app.web.database import Transaction
 
@@ -35,7 +36,7 @@ async def ask_page(
 ) -> Response:
     """Whose answer, to whom, and why."""
     referral = await _referral(connection, principal, id, Action.READ_OWN_REFERRALS)
-    return await _form(request, connection, referral, Filled(agency=agency), {})
+    return await _form(request, principal, connection, referral, Filled(agency=agency), {})
 
 
 @router.post("/{id}/consent", response_class=Response)
@@ -47,7 +48,7 @@ async def ask(
     referral = await _referral(connection, principal, id, Action.ASK_CONSENT)
     directory = await request.app.state.directory.get(connection)
     if errors := given.errors(referral, directory):
-        return await _form(request, connection, referral, given, errors)
+        return await _form(request, principal, connection, referral, given, errors)
     dispatch = answered(referral)[given.agency]
     await consents.ask(connection, principal.actor, dispatch, referral, given.body(), directory)
     return _back(id)
@@ -86,8 +87,14 @@ async def _referral(connection: Connection, principal: Principal, id: UUID, acti
 
 
 async def _form(
-    request: Request, connection: Connection, referral: Referral, given: Filled, errors: dict[str, str]
+    request: Request,
+    principal: Principal,
+    connection: Connection,
+    referral: Referral,
+    given: Filled,
+    errors: dict[str, str],
 ) -> Response:
+    await queries.shown(connection, principal, referral["id"])
     directory = await request.app.state.directory.get(connection)
     return pages.confirm(
         request,

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Request, Response
 from app.access.policy import Action, Role
 from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
-from app.audit.record import Event, Operation, record
+from app.audit.record import record
 from app.db import Connection
 from app.errors import DISPOSED, INVALID_BODY, NOT_FOUND, STATE_CONFLICT, Problem
 from app.referrals import consents, queries
 from app.referrals.consent_documents import ConsentBody, ConsentPage, ConsentView
-from app.referrals.consents import Consent
+from app.referrals.consents import Consent, looked
 from app.referrals.documents import Document
 from app.referrals.idempotency import Asked, first_time
 from app.web.database import Transaction
@@ -59,9 +59,11 @@ async def ask(
     asked = Asked(principal.party, id, f"consent {dispatch_id}", body.model_dump(mode="json"))
     if not await first_time(connection, request.app.state.keys, idempotency_key, asked):
         found = await consents.asked_before(connection, principal.party, id, dispatch_id, body)
+        await record(connection, principal.actor, [looked(id, [found])])
         return json_response(found, status=201, headers=REPLAYED)
     directory = await request.app.state.directory.get(connection)
     found = await consents.ask(connection, principal.actor, dispatch, referral, body, directory)
+    await record(connection, principal.actor, [looked(id, [found])])
     return json_response(found, status=201)
 
 
@@ -101,6 +103,7 @@ async def withdraw(
     found = await consents.find(connection, seen, id)
     if found is None:
         raise Problem(NOT_FOUND)
+    await record(connection, principal.actor, [looked(found["referral_id"], [found])])
     asked = Asked(principal.party, found["referral_id"], f"withdrawal {id}", {})
     if not await first_time(connection, request.app.state.keys, idempotency_key, asked):
         return json_response(found, headers=REPLAYED)
@@ -112,9 +115,3 @@ async def take_back(connection: Connection, principal: Principal, id: UUID) -> d
     seen = queries.visible(principal, Action.ASK_CONSENT)
     oversees = principal.role is not Role.ORIGINATOR
     return await consents.withdraw(connection, principal.actor, seen, id, oversees=oversees)
-
-
-def looked(referral_id: UUID, items: list[dict[str, Any]]) -> Event:
-    """What the log keeps of a look at a referral's consents."""
-    told = {"ids": [str(item["id"]) for item in items]}
-    return Event(Operation.CONSULTATION, "consents.read", referral_id, detail=told)

@@ -48,7 +48,9 @@ async def send(
     referral = await queries.whole(connection, seen, id)
     if referral is None or body.dispatch_id not in {dispatch["id"] for dispatch in referral["dispatches"]}:
         raise Problem(NOT_FOUND)
-    if not await say(connection, request, principal, id, body, idempotency_key):
+    first = await say(connection, request, principal, id, body, idempotency_key)
+    await queries.shown(connection, principal, id)
+    if not first:
         return json_response(referral, headers=REPLAYED)
     return json_response(await queries.get(connection, seen, id))
 

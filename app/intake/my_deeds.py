@@ -47,6 +47,7 @@ async def reply_page(
 ) -> Response:
     """The form of a message to a body whose dispatch is open, the one that asks first."""
     referral = await _referral(connection, principal, id, Action.READ_OWN_REFERRALS)
+    await queries.shown(connection, principal, id)
     return await _reply_form(request, principal, connection, referral, {"agency": agency, "text": ""}, {})
 
 
@@ -84,6 +85,7 @@ async def reply(
 async def cancel_page(id: UUID, request: Request, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """Whether to take it back, and why."""
     referral = await _referral(connection, principal, id, Action.READ_OWN_REFERRALS)
+    await queries.shown(connection, principal, id)
     return _back(id) if referral["state"] not in _CANCELLABLE else _cancel_form(request, referral, "", {})
 
 
@@ -113,6 +115,7 @@ async def outcome_page(
 ) -> Response:
     """The form of what an action brought; with `replaces` it holds the outcome to correct."""
     referral = await _referral(connection, principal, id, Action.READ_OWN_REFERRALS)
+    await queries.shown(connection, principal, id)
     if replaces is None:
         return _outcome_form(request, referral, outcome_form.blank(), {}, "")
     found = next((one for one in await outcomes(connection, id) if one["id"] == replaces), None)

@@ -18,11 +18,10 @@ from app.audit.record import Event, Operation, record
 from app.db import Connection
 from app.errors import BAD_CURSOR, NOT_FOUND, Problem
 from app.intake import shown
-from app.intake.consents import looked
 from app.intake.product import HTML, PDF, give
 from app.parties.directory import Directory
 from app.referrals import consents, duplicates, queries
-from app.referrals.consents import Consent
+from app.referrals.consents import Consent, looked
 from app.referrals.documents import PartyCode
 from app.referrals.exchange import messages
 from app.referrals.outcomes import outcomes

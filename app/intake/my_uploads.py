@@ -37,6 +37,7 @@ _UNDER_WAY = (BatchState.RECEIVING, BatchState.ACCEPTING)
 async def upload_page(request: Request, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """The form for a file, and the party's last uploads."""
     earlier = await progress.page(connection, progress.visible(principal), limit=_LISTED)
+    await progress.listed(connection, principal, earlier)
     return _form(request, [one.document for one in earlier], {})
 
 
@@ -80,14 +81,18 @@ async def progress_page(
     after: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
     """How far an upload is, and the rows that were refused, by their numbers."""
-    return pages.render("my_upload_progress.html", request=request, **await _progress(connection, principal, id, after))
+    found = await _progress(connection, principal, id, after)
+    await progress.shown(connection, principal, id)
+    if found["rows"]:
+        await progress.errors_shown(connection, principal, id)
+    return pages.render("my_upload_progress.html", request=request, **found)
 
 
 @router.get("/uploads/{id}/progress", response_class=Response)
 @permit(Action.READ_BATCH)
 @unattended
 async def progress_part(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
-    """The part of that page that changes, for its script."""
+    """The part of that page that changes, for its script: of the look that the page's own event tells of."""
     return pages.render("my_upload_part.html", **await _progress(connection, principal, id, 0))
 
 
@@ -108,6 +113,7 @@ async def _progress(connection: Connection, principal: Principal, id: UUID, afte
 async def _refused(request: Request, principal: Principal, words: str, status: int) -> Response:
     async with database(request).transaction(principal.behalf) as connection:
         earlier = await progress.page(connection, progress.visible(principal), limit=_LISTED)
+        await progress.listed(connection, principal, earlier)
     return _form(request, [one.document for one in earlier], {"file": words}, status)
 
 

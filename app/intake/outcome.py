@@ -50,6 +50,7 @@ async def record_one(
     first = await first_time(connection, request.app.state.keys, idempotency_key, asked)
     if first:
         await record_outcome(connection, principal.actor, id, body)
+    await queries.shown(connection, principal, id)
     return json_response(referral, headers={} if first else REPLAYED)
 
 

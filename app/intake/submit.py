@@ -125,8 +125,10 @@ async def submit(
         return json_answer(_made(submission, receipt), status=201, headers=headers)
     async with database(request).transaction(principal.behalf) as connection:
         referral = await queries.get(connection, queries.visible(principal, Action.READ_REFERRAL), receipt.referral_id)
-    if receipt.replayed:
-        headers |= REPLAYED
+        if receipt.replayed:
+            # Who submits it has just sent the content; what is answered again may be months later.
+            await queries.shown(connection, principal, receipt.referral_id)
+            headers |= REPLAYED
     return json_response(referral, status=201, headers=headers)
 
 

@@ -104,7 +104,7 @@ async def read_page(
 async def read(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """The referral as it is now, with a dispatch for every body asked; its tombstone once it was disposed of."""
     referral = await _seen(connection, principal, id, Action.READ_REFERRAL)
-    await record(connection, principal.actor, [Event(Operation.CONSULTATION, "referral.read", id)])
+    await queries.shown(connection, principal, id)
     return json_response(referral)
 
 
@@ -160,6 +160,7 @@ async def cancel(
     referral = await _read(connection, principal, id, Action.CANCEL_REFERRAL)
     asked = Asked(principal.party, id, "cancel", body.model_dump(mode="json"))
     if not await first_time(connection, request.app.state.keys, idempotency_key, asked):
+        await queries.shown(connection, principal, id)
         return json_response(referral, headers=REPLAYED)
     cancelled = await lifecycle.cancel(connection, principal.actor, id, body.reason)
     referral = await _read(connection, principal, id, Action.CANCEL_REFERRAL)
@@ -167,6 +168,7 @@ async def cancel(
         raise Problem(
             STATE_CONFLICT, f"It is {referral['state'].replace('_', ' ')}; only an open one can be cancelled."
         )
+    await queries.shown(connection, principal, id)
     return json_response(referral)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import DateTime, ForeignKey, Integer, Text, Uuid, delete, func, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.audit.record import Actor
+from app.audit.record import Actor, Event, Operation, record
 from app.crypto.models import WrappedKey
 from app.crypto.sealing import Place
 from app.crypto.vault import Opener, data_key
@@ -40,8 +40,14 @@ class Draft:
     version: int
 
 
-async def find(connection: Connection, dispatch_id: UUID) -> Draft | None:
-    """The draft of an answer to this item, if there is one. Raises `Unopenable`."""
+async def is_there(connection: Connection, dispatch_id: UUID) -> bool:
+    """Whether an answer to this item is being written; nothing of it is opened."""
+    query = select(AnswerDraft.version).where(AnswerDraft.dispatch_id == dispatch_id)
+    return await connection.scalar(query) is not None
+
+
+async def find(connection: Connection, actor: Actor, dispatch_id: UUID) -> Draft | None:
+    """The draft of an answer to this item, if there is one, read by the actor. Raises `Unopenable`."""
     row = (
         await connection.execute(
             select(
@@ -58,6 +64,7 @@ async def find(connection: Connection, dispatch_id: UUID) -> Draft | None:
     if row is None:
         return None
     opened = Opener(connection).value(_place(dispatch_id), row.referral_id, row, row.content)
+    await record(connection, actor, [_told(Operation.CONSULTATION, "answer_draft.read", dispatch_id)])
     return Draft(orjson.loads(opened), row.version)
 
 
@@ -83,12 +90,25 @@ async def save(
         "saved_at": func.now(),
         "version": AnswerDraft.version + 1,
     }
-    await connection.execute(statement.on_conflict_do_update(index_elements=[AnswerDraft.dispatch_id], set_=changes))
+    merged = statement.on_conflict_do_update(index_elements=[AnswerDraft.dispatch_id], set_=changes)
+    version = await connection.scalar(merged.returning(AnswerDraft.version))
+    if version == 1:
+        event = _told(Operation.COLLECTION, "answer_draft.begun", dispatch_id)
+    else:
+        event = _told(Operation.ALTERATION, "answer_draft.saved", dispatch_id)
+    await record(connection, actor, [event])
 
 
-async def drop(connection: Connection, dispatch_id: UUID) -> None:
-    """Forget the draft of this item: it was sent, or will not be."""
-    await connection.execute(delete(AnswerDraft).where(AnswerDraft.dispatch_id == dispatch_id))
+async def drop(connection: Connection, actor: Actor, dispatch_id: UUID) -> None:
+    """Forget the draft of this item, if there is one: it was sent, or will not be."""
+    statement = delete(AnswerDraft).where(AnswerDraft.dispatch_id == dispatch_id).returning(AnswerDraft.version)
+    if await connection.scalar(statement) is not None:
+        await record(connection, actor, [_told(Operation.ERASURE, "answer_draft.dropped", dispatch_id)])
+
+
+def _told(operation: Operation, action: str, dispatch_id: UUID) -> Event:
+    """By the dispatch alone: what an agency has not sent yet is no part of the referral's timeline."""
+    return Event(operation, action, detail={"dispatch": str(dispatch_id)})
 
 
 def _place(dispatch_id: UUID) -> Place:

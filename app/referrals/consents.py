@@ -229,6 +229,12 @@ async def listed(connection: Connection, *conditions: ColumnElement[bool], limit
     return [_shown(opener, row) for row in await connection.execute(statement)]
 
 
+def looked(referral_id: UUID, items: list[Row]) -> Event:
+    """What the log keeps of a look at a referral's consents, by its force or a co-ordinator."""
+    told = {"ids": [str(item["id"]) for item in items]}
+    return Event(Operation.CONSULTATION, "consents.read", referral_id, detail=told)
+
+
 def _shown(opener: Opener, row: Any) -> Row:
     asked = _opened(opener, row, "content") or {"reason": None, "recipient_outside": None}
     decided = _opened(opener, row, "sealed_decision") or {"conditions": None, "refusal": None}

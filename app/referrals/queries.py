@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Row, Select, TextClause, exists, false, fu
 from app.access.policy import Action, Relation
 from app.access.principal import Principal
 from app.audit.models import AuditEvent
+from app.audit.record import Event, Operation, record
 from app.crypto.models import WrappedKey
 from app.crypto.vault import Opener
 from app.db import Connection
@@ -87,6 +88,11 @@ async def whole(connection: Connection, seen: ColumnElement[bool], referral_id: 
     if found is not None and "disposed_at" in found:
         raise Problem(DISPOSED)
     return found
+
+
+async def shown(connection: Connection, principal: Principal, referral_id: UUID) -> None:
+    """Log that the caller is shown a referral's content: asked for it, or got it in the answer to a deed."""
+    await record(connection, principal.actor, [Event(Operation.CONSULTATION, "referral.read", referral_id)])
 
 
 async def is_there(connection: Connection, seen: ColumnElement[bool], referral_id: UUID) -> bool:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from app.access import keys, register
 from app.access.policy import Role
 from app.access.register import Issuer
+from app.audit.record import Event, Operation, record
 from app.crypto.keys import Keys
 from app.db import Connection
 from app.runtime.moment import database_of
@@ -49,7 +50,10 @@ def listed(data_dir: Path, party: str | None = None, *, every: bool = False) -> 
     """The keys in force, or every one, newest first: the texts of `COLUMNS`. Raises as `issue`."""
 
     async def read(connection: Connection) -> list[list[str]]:
-        return [_line(row) for row in await connection.execute(register.listed(party, alive=not every))]
+        lines = [_line(row) for row in await connection.execute(register.listed(party, alive=not every))]
+        told = {"ids": [line[0] for line in lines]}
+        await record(connection, operator(), [Event(Operation.CONSULTATION, "keys.listed", detail=told)])
+        return lines
 
     with database_of(data_dir) as settings:
         return _in_transaction(settings, read)

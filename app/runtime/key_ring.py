@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from app.audit.record import Event, Operation, record
 from app.crypto.keyring import Bare, Entries, RingError, entries, new_entry
 from app.crypto.refusal import Unopenable
 from app.crypto.rotation import forget, usage, wrap_all
@@ -17,6 +18,7 @@ from app.crypto.source import LOOK_SECONDS
 from app.db import AS_OWNER, Connection, Database
 from app.runtime.data_dir import keep_names
 from app.runtime.moment import database_of
+from app.runtime.operating import operator
 from app.runtime.reach import needing_database
 from app.runtime.refusal import StartRefused, refusing
 from app.settings import Settings
@@ -41,7 +43,7 @@ def add(data_dir: Path, say: Say) -> None:
     """Add a key that nothing is wrapped under yet, so that every machine can have it before one uses it."""
     with _opened(data_dir) as (settings, ring):
         id, key = new_entry(Bare())
-        _write(settings, replace(ring, kept={**ring.kept, id: key}))
+        _change(settings, replace(ring, kept={**ring.kept, id: key}), "keyring.added", id)
         say(f"{id} is in the ring; `gain keyring rotate` makes it current")
 
 
@@ -54,11 +56,14 @@ def rotate(data_dir: Path, say: Say) -> None:
         used = asyncio.run(_usage(settings))
         left = sum(number for id, number in used.items() if id != ring.current)
         if left:
+            asyncio.run(
+                _in_transaction(settings, lambda connection: _log(connection, "keyring.wrapped_on", ring.current))
+            )
             say(f"going on: {left} data keys are not under {ring.current} yet")
         else:
             kept = dict(ring.kept) if ring.waiting() else {**ring.kept, **dict([new_entry(Bare())])}
             ring = Entries(kept, list(kept)[-1])
-            _write(settings, ring)
+            _change(settings, ring, "keyring.rotated", ring.current)
             say(f"{ring.current} is current; {used.total()} data keys are to be wrapped under it")
         asyncio.run(_wrap(settings, ring, say))
         say(f"every data key is under {ring.current}; keep the old keys for as long as backups need them")
@@ -71,10 +76,13 @@ def remove(data_dir: Path, id: str, say: Say) -> None:
             raise StartRefused(f"the key ring has no key {id}")
         if id == ring.current:
             raise StartRefused(f"{id} is current: rotate first")
-        number = asyncio.run(_in_transaction(settings, lambda connection: forget(connection, id)))
-        if number:
-            raise StartRefused(f"{number} data keys lie under {id}: rotate first, or their content is lost")
-        _write(settings, replace(ring, kept={other: key for other, key in ring.kept.items() if other != id}))
+        rest = replace(ring, kept={other: key for other, key in ring.kept.items() if other != id})
+
+        async def forgotten(connection: Connection) -> None:
+            if number := await forget(connection, id):
+                raise StartRefused(f"{number} data keys lie under {id}: rotate first, or their content is lost")
+
+        _change(settings, rest, "keyring.removed", id, forgotten)
         say(f"{id} is out of the ring; what was backed up under it opens no more without it")
 
 
@@ -91,6 +99,31 @@ def _opened(data_dir: Path) -> Iterator[tuple[Settings, Entries]]:
             raise StartRefused(str(error)) from error
         except Unopenable as error:
             raise StartRefused(error.why) from error
+
+
+def _change(
+    settings: Settings,
+    ring: Entries,
+    action: str,
+    id: str,
+    before: Callable[[Connection], Awaitable[None]] | None = None,
+) -> None:
+    """Write the ring with its event in the log: what cannot be logged is not written, nor logged what is not written.
+
+    The file is written last before the commit: only a commit that fails then leaves it untold.
+    """
+
+    async def work(connection: Connection) -> None:
+        if before is not None:
+            await before(connection)
+        await _log(connection, action, id)
+        _write(settings, ring)
+
+    asyncio.run(_in_transaction(settings, work))
+
+
+async def _log(connection: Connection, action: str, id: str) -> None:
+    await record(connection, operator(), [Event(Operation.ALTERATION, action, detail={"key": id})])
 
 
 def _write(settings: Settings, ring: Entries) -> None:

@@ -11,6 +11,7 @@ from app.access.accounts import codes, people, register
 from app.access.accounts.passwords import Passwords
 from app.access.accounts.register import AccountRefused, Invited, NewAccount, Registrar
 from app.access.policy import Role
+from app.audit.record import Event, Operation, record
 from app.crypto.keys import Keys
 from app.db import AS_ADMINISTRATOR, AS_GATEWAY, Connection, act
 from app.runtime.moment import database_of
@@ -81,7 +82,10 @@ def listed(data_dir: Path, party: str | None = None, *, every: bool = False) -> 
     """The accounts, removed ones only with `every`: the texts of `COLUMNS`. Raises as `add`."""
 
     async def read(connection: Connection) -> list[list[str]]:
-        return [_line(row) for row in await connection.execute(register.listed(party, every=every))]
+        lines = [_line(row) for row in await connection.execute(register.listed(party, every=every))]
+        told = {"ids": [line[-1] for line in lines]}
+        await record(connection, operator(), [Event(Operation.CONSULTATION, "accounts.listed", detail=told)])
+        return lines
 
     with database_of(data_dir) as settings:
         return in_transaction(settings, read)

@@ -7,9 +7,11 @@ from pydantic import Field
 
 from app.access.policy import Action
 from app.access.routes import AccessRoute, permit
+from app.audit.record import record
 from app.errors import DISPOSED, INVALID_BODY, NOT_FOUND, STATE_CONFLICT, UNKNOWN_ADDRESSEE
 from app.referrals import queries
 from app.referrals.consent_documents import ConsentView
+from app.referrals.consents import looked
 from app.referrals.documents import Document, Moment, Paragraph, PartyCodes
 from app.referrals.shown import ReferralView
 from app.status import deeds
@@ -53,6 +55,7 @@ async def answered(act: Act, referral_id: UUID, action: str, body: Document | No
     document = body.model_dump(mode="json") if body else {}
     first = await act.do(referral_id, action, document, deed)
     now = await queries.get(act.connection, queries.visible(act.principal, Action.COORDINATE), referral_id)
+    await queries.shown(act.connection, act.principal, referral_id)
     return json_response(now, headers={} if first else REPLAYED)
 
 
@@ -151,4 +154,5 @@ async def chase_consent(id: UUID, act: Acting, body: Nothing | None = None) -> R
         return await deeds.chase_consent(act, id)
 
     first = await act.do(found["referral_id"], f"chase consent {id}", {}, done)
+    await record(act.connection, act.principal.actor, [looked(found["referral_id"], [found])])
     return json_response(await act.consent(id), headers={} if first else REPLAYED)

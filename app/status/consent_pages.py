@@ -9,9 +9,11 @@ from starlette.responses import RedirectResponse
 from app.access.pages import PageRoute
 from app.access.policy import Action
 from app.access.routes import permit
+from app.audit.record import record
 from app.errors import STATE_CONFLICT, Problem
-from app.referrals import consents
+from app.referrals import consents, queries
 from app.referrals.consent_form import Filled, answered, filled
+from app.referrals.consents import looked
 from app.referrals.states import ConsentState
 from app.status import deeds
 from app.status.act import Act, Acting, Referral
@@ -88,6 +90,7 @@ async def withdraw(id: UUID, act: Acting) -> Response:
 
 async def _asked(act: Act, id: UUID) -> dict[str, Any]:
     found = await act.consent(id)
+    await record(act.connection, act.principal.actor, [looked(found["referral_id"], [found])])
     if found["state"] != ConsentState.ASKED:
         raise Problem(STATE_CONFLICT, f"It is {found['state']} already.")
     return found
@@ -95,6 +98,7 @@ async def _asked(act: Act, id: UUID) -> dict[str, Any]:
 
 async def _form(request: Request, act: Act, referral: Referral, given: Filled, errors: dict[str, str]) -> Response:
     directory = (await act.reference()).directory
+    await queries.shown(act.connection, act.principal, referral["id"])
     return pages.confirm(
         request,
         "Ask for consent to pass an answer on",

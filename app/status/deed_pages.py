@@ -12,6 +12,7 @@ from app.access.pages import PageRoute
 from app.access.policy import Action
 from app.access.routes import permit
 from app.errors import STATE_CONFLICT, Problem
+from app.referrals import queries
 from app.referrals.states import OPEN
 from app.status.act import Act, Acting, Referral
 from app.status.deed_forms import DISPATCH_DEEDS, REFERRAL_DEEDS, Deed, Given, given
@@ -71,6 +72,7 @@ async def _page(
     errors: Mapping[str, str] | None = None,
 ) -> Response:
     agency = dispatch.get("agency", "")
+    await queries.shown(act.connection, act.principal, referral["id"])
     return pages.confirm(
         request,
         deed.heading.format(agency=agency),

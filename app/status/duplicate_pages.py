@@ -11,13 +11,14 @@ from app.access.pages import PageRoute
 from app.access.policy import Action
 from app.access.principal import Principal
 from app.access.routes import CurrentPrincipal, permit
-from app.audit.record import Event, Operation, record
+from app.audit.record import record
 from app.db import Connection
 from app.errors import NOT_FOUND, STATE_CONFLICT, Problem
 from app.referrals import duplicates
-from app.referrals.duplicates import Decision, Ruling, overseen
+from app.referrals.duplicates import Decision, Ruling
 from app.reporting.queues import region_of
 from app.status.deed_forms import MOST_REASON
+from app.status.duplicates import looked
 from app.web import pages
 from app.web.database import Transaction
 
@@ -34,14 +35,7 @@ Pair = dict[str, Any]
 async def ask(id: UUID, request: Request, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """Both, as far as the caller may know them, and the question."""
     pair = await _pair(connection, principal, id)
-    foreign = len(overseen(pair)) < len(pair["referrals"])
-    event = Event(
-        Operation.DISCLOSURE if foreign else Operation.CONSULTATION,
-        "duplicate.read",
-        recipients=[principal.party] if foreign else [],
-        detail={"duplicate": str(id)},
-    )
-    await record(connection, principal.actor, [event])
+    await _log(connection, principal, pair)
     return _page(request, pair, "", "", {})
 
 
@@ -63,6 +57,7 @@ async def settle(
     if not reason or len(reason) > MOST_REASON:
         errors["reason"] = f"Say why, in {MOST_REASON:,} characters or fewer."
     if errors:
+        await _log(connection, principal, pair)
         return _page(request, pair, decision, reason, errors)
     if not await duplicates.settle(connection, principal.actor, pair, Ruling(Decision(decision), reason)):
         raise Problem(STATE_CONFLICT, f"It is decided: {pair['decision']}.")
@@ -77,6 +72,11 @@ async def _pair(connection: Connection, principal: Principal, id: UUID) -> Pair:
         if found is not None:
             return found
     raise Problem(NOT_FOUND)
+
+
+async def _log(connection: Connection, principal: Principal, pair: Pair) -> None:
+    told = {"duplicate": str(pair["id"])}
+    await record(connection, principal.actor, [looked(principal, "duplicate.read", [pair], told)])
 
 
 def _page(request: Request, pair: Pair, decision: str, reason: str, errors: Mapping[str, str]) -> Response:

@@ -1,13 +1,14 @@
 """Possible duplicates between parties, for the co-ordinators of both regions: to see, and to decide."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.access.policy import Action
+from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.crypto.blind_index import Kind
@@ -83,14 +84,8 @@ async def read_page(
     )
     following = cursors.encode(filters, [str(items[limit - 1]["id"])]) if len(items) > limit else None
     items = items[:limit]
-    foreign = any(one["id"] is None for item in items for one in item["referrals"])
-    event = Event(
-        Operation.DISCLOSURE if foreign else Operation.CONSULTATION,
-        "duplicates.listed",
-        recipients=[principal.party] if foreign else [],
-        detail={"ids": [str(item["id"]) for item in items]},
-    )
-    await record(connection, principal.actor, [event])
+    told = {"ids": [str(item["id"]) for item in items]}
+    await record(connection, principal.actor, [looked(principal, "duplicates.listed", items, told)])
     return json_response({"items": items, "next": following})
 
 
@@ -118,7 +113,18 @@ async def settle(
     first = await first_time(connection, request.app.state.keys, idempotency_key, asked)
     if first and not await duplicates.settle(connection, principal.actor, found, Ruling(body.decision, body.reason)):
         raise Problem(STATE_CONFLICT, f"It is decided: {found['decision']}.")
-    return json_response(await duplicates.lock(connection, region, id), headers={} if first else REPLAYED)
+    now = await duplicates.lock(connection, region, id)
+    await record(connection, principal.actor, [looked(principal, "duplicate.read", [now], {"duplicate": str(id)})])
+    return json_response(now, headers={} if first else REPLAYED)
+
+
+def looked(principal: Principal, action: str, pairs: list[Any], told: dict[str, Any]) -> Event:
+    """What the log keeps of a look at these pairs: a disclosure where half of one is another region's."""
+    foreign = any(one["id"] is None for pair in pairs for one in pair["referrals"])
+    recipients = [principal.party] if foreign else []
+    return Event(
+        Operation.DISCLOSURE if foreign else Operation.CONSULTATION, action, recipients=recipients, detail=told
+    )
 
 
 def _after(filters: tuple[str, ...], cursor: str | None) -> UUID | None:

@@ -172,6 +172,20 @@ async def test_a_reference_belongs_to_its_party_and_a_single_post_does_not_take_
     assert found["number"] == 3
 
 
+async def test_a_look_at_how_far_a_batch_is_or_at_what_was_refused_is_logged(cast: Cast, database: Database) -> None:
+    force = await cast.play("SWP")
+    batch = await sent(force, lines(1))
+    for path in ("", f"/{batch['id']}", f"/{batch['id']}/errors"):
+        answer = await force.get(f"{PATH}{path}")
+        assert answer.status_code == 200, answer.text
+    query = "SELECT action, party, detail FROM audit_event WHERE operation = 'consultation' ORDER BY id"
+    assert [(row["action"], row["party"], row["detail"]) for row in await rows(database, query)] == [
+        ("batches.listed", "SWP", {"ids": [batch["id"]]}),
+        ("batch.read", "SWP", {"batch": batch["id"]}),
+        ("batch.errors_read", "SWP", {"batch": batch["id"]}),
+    ]
+
+
 async def test_the_same_upload_under_its_key_is_the_same_batch(cast: Cast, database: Database) -> None:
     force, other = await cast.play("SWP"), await cast.play("GWP")
     headers = {"Idempotency-Key": "upload-1"}

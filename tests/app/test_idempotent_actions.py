@@ -102,6 +102,29 @@ async def test_an_action_asked_for_again_is_done_once_and_answered_alike(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
+async def test_the_log_names_whoever_a_deed_shows_the_referral_to_each_time_it_is_asked_for(
+    cast: Cast, workers: Workers, database: Database, action: str
+) -> None:
+    deed = await prepared(cast, workers, action)
+    before = len(await looks(database, deed.referral_id))
+    for _ in range(2):
+        answer = await deed.do("once")
+        assert "Identify vehicles" in answer.text
+        look = (await looks(database, deed.referral_id))[before:][-1]
+        assert (look["party"], look["request_id"]) == (ACTIONS[action][0], answer.headers["x-request-id"])
+    assert len(await looks(database, deed.referral_id)) == before + 2
+
+
+async def looks(database: Database, referral_id: str) -> list[dict[str, Any]]:
+    """Who consulted a referral, and by which request."""
+    statement = (
+        "SELECT party, request_id FROM audit_event WHERE operation = 'consultation' AND action = 'referral.read' "
+        "AND referral_id = :id ORDER BY id"
+    )
+    return await rows(database, statement, id=UUID(referral_id))
+
+
+@pytest.mark.parametrize("action", ACTIONS)
 async def test_many_equal_actions_at_once_are_one(
     cast: Cast, workers: Workers, database: Database, action: str
 ) -> None:

@@ -7,7 +7,7 @@ its, told as what does not exist; 2xx where they are. A list shows what its call
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -101,18 +101,18 @@ class Matrix:
         expected, ask = self._status(operation, caller), REQUESTS[operation]
         if operation == ("GET", "/"):
             expected = 303  # a role that the page is not for is led to its own
-        answer = await self._asked(operation, ask, caller, target)
+        answer = await asked(self._app, operation, caller, target)
         self._expect(operation, caller, expected, answer.status_code, answer.text)
         if ask.id and answer.status_code < 500:
-            absent = await self._asked(operation, ask, caller, nothing())
+            absent = await asked(self._app, operation, caller, nothing())
             if _told(answer) != _told(absent):
                 self.wrong.append(f"{operation} {caller}: {_told(answer)} is not as for what does not exist")
 
     async def let_in(self, operation: Operation, caller: Caller, target: Target) -> None:
         """2xx, and nothing in it that is not the caller's to see."""
         ask = REQUESTS[operation]
-        answer = await self._asked(operation, ask, caller, target)
-        rule = self._rule(operation, caller)
+        answer = await asked(self._app, operation, caller, target)
+        rule = self.rule(operation, caller)
         mine = rule is None or caller.reaches(rule)
         if ask.each and answer.is_success:
             await self._each(operation, caller, target, mine, answer)
@@ -133,7 +133,7 @@ class Matrix:
         [result] = answer.json()["items"]
         self._expect(operation, caller, 200 if mine else 404, 200 if result["status"] < 300 else result["status"], "")
         if not mine:
-            [absent] = (await self._asked(operation, REQUESTS[operation], caller, nothing())).json()["items"]
+            [absent] = (await asked(self._app, operation, caller, nothing())).json()["items"]
             if {**absent, "id": ""} != {**result, "id": ""}:
                 self.wrong.append(f"{operation} {caller}: {result} is not as for what does not exist")
 
@@ -149,32 +149,37 @@ class Matrix:
         if status != expected:
             self.wrong.append(f"{operation} {caller}: {status} in place of {expected}: {text[:300]}")
 
-    def _rule(self, operation: Operation, caller: Caller) -> Relation | None:
+    def rule(self, operation: Operation, caller: Caller) -> Relation | None:
         action = declared_action(self._endpoints[operation])
         return None if action is None else relation(caller.role, action)
 
     def _status(self, operation: Operation, caller: Caller) -> int:
         if declared_action(self._endpoints[operation]) is None:
             return 200
-        rule = self._rule(operation, caller)
+        rule = self.rule(operation, caller)
         if rule is None:
             return 403
         return 200 if not REQUESTS[operation].id or caller.reaches(rule) else 404
 
-    async def _asked(self, operation: Operation, ask: Ask, caller: Caller, target: Target) -> httpx.Response:
-        method, path = operation
-        path = path.replace("{agency}", ADDRESSED).replace("{code}", ADDRESSED)
-        path = path.replace("{dispatch_id}", target.dispatch)
-        path = path.replace("{sequence}", "0").replace("{slug}", "contact")
-        path = path.replace("{id}", getattr(target, ask.id) if ask.id else "") + (f"?{ask.query}" if ask.query else "")
-        client = caller.browser if ask.page else caller.client
-        if operation[1].endswith("/live"):
-            return await _first_of_stream(self._app, caller, path)
-        if ask.lines:
-            kind = {"Content-Type": "application/x-ndjson"}
-            return await client.request(method, path, content=ask.lines(), headers=kind)
-        body = ask.body(target) if ask.body else None
-        return await client.request(method, path, json=body, data=ask.form(caller) if ask.form else None)
+
+async def asked(
+    app: FastAPI, operation: Operation, caller: Caller, target: Target, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
+    """What this caller is answered who asks a route for this target, as `REQUESTS` has it."""
+    (method, path), ask = operation, REQUESTS[operation]
+    path = path.replace("{agency}", ADDRESSED).replace("{code}", ADDRESSED)
+    path = path.replace("{dispatch_id}", target.dispatch)
+    path = path.replace("{sequence}", "0").replace("{slug}", "contact")
+    path = path.replace("{id}", getattr(target, ask.id) if ask.id else "") + (f"?{ask.query}" if ask.query else "")
+    client = caller.browser if ask.page else caller.client
+    if operation[1].endswith("/live"):
+        return await _first_of_stream(app, caller, path)
+    if ask.lines:
+        kind = {"Content-Type": "application/x-ndjson", **(headers or {})}
+        return await client.request(method, path, content=ask.lines(), headers=kind)
+    body = ask.body(target) if ask.body else None
+    data = ask.form(caller) if ask.form else None
+    return await client.request(method, path, json=body, data=data, headers=headers)
 
 
 def _told(answer: httpx.Response) -> tuple[Any, ...]:
@@ -248,12 +253,12 @@ async def test_nobody_reaches_what_is_not_theirs_and_everybody_what_is(played: t
         any_target = shared.get((operation, False), scene.everything(caller.asks_north)[0])
         target = await scene.target(ask, north=caller.asks_north) if fresh else any_target
         await matrix.let_in(operation, caller, target)
-    asked = sum(matrix.cells.values())
+    number = sum(matrix.cells.values())
     assert matrix.wrong == [], "\n".join(matrix.wrong)
-    assert asked == len(REQUESTS) * len(Role) * len(Position)
+    assert number == len(REQUESTS) * len(Role) * len(Position)
     told = ", ".join(f"{count} × {outcome}" for outcome, count in sorted(matrix.cells.items()))
     print(
-        f"\nisolation: {len(REQUESTS)} routes × {len(Role)} roles × {len(Position)} positions = {asked} cells: {told}"
+        f"\nisolation: {len(REQUESTS)} routes × {len(Role)} roles × {len(Position)} positions = {number} cells: {told}"
     )
 
 
@@ -262,11 +267,11 @@ async def test_what_is_open_to_anybody_is_the_same_for_everybody(played: tuple[F
     transport = httpx.ASGITransport(app, client=("192.0.2.201", 1))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as nobody:
         for path in [*sorted(OPEN_PATHS), "/static/gain.css"]:
-            asked = path.replace("{slug}", "not-found")
-            bare = await nobody.get(asked)
-            assert bare.status_code == 200, asked
+            address = path.replace("{slug}", "not-found")
+            bare = await nobody.get(address)
+            assert bare.status_code == 200, address
             for caller in scene.callers:
-                assert _told(await caller.client.get(asked)) == _told(bare), f"{asked} for {caller}"
+                assert _told(await caller.client.get(address)) == _told(bare), f"{address} for {caller}"
 
 
 async def test_a_message_reaches_no_dispatch_of_anothers_referral(played: tuple[FastAPI, Scene]) -> None:

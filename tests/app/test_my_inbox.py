@@ -247,6 +247,30 @@ async def test_facts_are_added_and_removed_without_scripts_and_a_draft_is_kept(
     assert "Unfinished" in (await colleague.get(f"/my-inbox/{id}/answer?outcome=hit")).text
 
 
+async def test_who_writes_reads_and_forgets_a_draft_of_an_answer_is_logged_and_no_part_of_the_timeline(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    force, browser, id = await opened(cast, workers, database)
+    await browser.post(f"/my-inbox/{id}/answer", data=hit(do="save"))
+    colleague = await signed_in(cast, "HMRC")
+    await colleague.get(f"/my-inbox/{id}/answer?outcome=hit")
+    await sent(colleague, id, hit(summary="Two vans."))
+    query = "SELECT operation, action, actor, detail FROM audit_event WHERE action LIKE 'answer_draft%' ORDER BY id"
+    logged = await rows(database, query)
+    assert [(row["operation"], row["action"]) for row in logged] == [
+        ("collection", "answer_draft.begun"),
+        ("consultation", "answer_draft.read"),
+        ("alteration", "answer_draft.saved"),
+        ("consultation", "answer_draft.read"),
+        ("consultation", "answer_draft.read"),
+        ("erasure", "answer_draft.dropped"),
+    ]
+    assert all(row["detail"] == {"dispatch": id} for row in logged)
+    assert len({row["actor"] for row in logged[1:]} - {logged[0]["actor"]}) == 1
+    [referral] = (await force.get("/v1/referrals")).json()["items"]
+    assert "answer_draft" not in (await force.get(f"/v1/referrals/{referral['id']}/events")).text
+
+
 async def test_a_draft_that_a_colleague_changed_is_checked_anew_before_it_is_sent(
     cast: Cast, workers: Workers, database: Database
 ) -> None:

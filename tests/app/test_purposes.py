@@ -57,6 +57,39 @@ async def test_a_role_that_must_state_it_is_refused_without_and_others_are_not(
     assert [event["detail"] for event in await logged(database, "referral.read")] == [None, {"purpose": "safeguarding"}]
 
 
+async def test_a_deed_is_no_way_around_saying_why_one_reads(configuration: Settings, database: Database) -> None:
+    """What is answered with the referral asks for the purpose as a read does, before anything is changed."""
+    async with gateway(configuration, database, purpose_roles="coordinator, originator") as cast:
+        force, coordinator = await cast.play("SWP"), await cast.play("TARIAN")
+        path = f"/v1/referrals/{(await submitted(force))['id']}"
+        for who, deed in ((coordinator, "hold"), (force, "cancel")):
+            for key in ({}, {"Idempotency-Key": deed}):
+                refused = await who.post(f"{path}/{deed}", json={"reason": "Wait."}, headers=key)
+                assert (refused.status_code, slug(refused)) == (400, "purpose-required")
+        assert [row["state"] for row in await rows(database, "SELECT state FROM referral")] == ["accepted"]
+        assert await logged(database, "referral.read") == []
+        for who, deed in ((coordinator, "hold"), (force, "cancel")):
+            for replay in (False, True):
+                answer = await who.post(
+                    f"{path}/{deed}", json={"reason": "Wait."}, headers={**WHY, "Idempotency-Key": deed}
+                )
+                assert answer.status_code == 200, answer.text
+                assert ("idempotent-replayed" in answer.headers) is replay
+    looks = await logged(database, "referral.read")
+    assert [event["detail"] for event in looks] == [{"purpose": "safeguarding"}] * 4
+
+
+async def test_a_submission_asks_no_purpose_beside_its_own_and_its_replay_is_logged_as_a_look(
+    configuration: Settings, database: Database
+) -> None:
+    async with gateway(configuration, database, purpose_roles="originator") as cast:
+        force, key = await cast.play("SWP"), {"Idempotency-Key": "once"}
+        first = await submitted(force, headers=key)
+        assert await logged(database, "referral.read") == []
+        assert (await submitted(force, headers=key))["id"] == first["id"]
+    assert [event["operation"] for event in await logged(database, "referral.read")] == ["consultation"]
+
+
 async def test_a_role_that_may_not_read_hears_that_before_it_is_asked_why(
     configuration: Settings, database: Database
 ) -> None:

@@ -86,7 +86,7 @@ async def answer_page(
     row = await found(connection, principal, id)
     if row.state not in OPEN:
         return _over(request, row)
-    draft = await answer_drafts.find(connection, id)
+    draft = await answer_drafts.find(connection, principal.actor, id)
     document = draft.document if draft else {}
     if outcome is None or outcome not in set(Outcome):
         errors = {} if outcome is None else {"outcome": "Choose what you have found."}
@@ -134,7 +134,7 @@ async def check_page(id: UUID, request: Request, principal: CurrentPrincipal, co
     row = await found(connection, principal, id)
     if row.state not in OPEN:
         return _over(request, row)
-    draft = await answer_drafts.find(connection, id)
+    draft = await answer_drafts.find(connection, principal.actor, id)
     if draft is None:
         return go(f"{address_of(id)}/answer")
     return _check(request, row, draft)
@@ -148,7 +148,7 @@ async def send_answer(
     """Send it: the same verb as the API's, so that what is refused there is refused here, and told in words."""
     async with inbox.transaction() as connection:
         row = await found(connection, principal, id)
-        draft = await answer_drafts.find(connection, id)
+        draft = await answer_drafts.find(connection, principal.actor, id)
         if draft is None:
             return _over(request, row) if row.state not in OPEN else go(f"{address_of(id)}/answer")
         if str(fields.get("version", "")) != str(draft.version):
@@ -161,7 +161,7 @@ async def send_answer(
         answer = answer_of(id, body, principal, request.app.state.keys)
         [recorded] = await lifecycle.record_answers(connection, [answer])
         if recorded.verdict is not Verdict.HELD_BY_ANOTHER:
-            await answer_drafts.drop(connection, id)
+            await answer_drafts.drop(connection, principal.actor, id)
     if recorded.verdict in (Verdict.RECORDED, Verdict.REPEATED):
         return go(f"{address_of(id)}?sent=1")
     if recorded.verdict not in _REFUSED:

@@ -8,8 +8,9 @@ from starlette.datastructures import FormData
 
 from app.access.policy import Action
 from app.access.routes import CurrentPrincipal, permit
-from app.audit.record import Event, Operation, record
+from app.audit.record import record
 from app.errors import NOT_FOUND, Problem
+from app.inbox.consents import looked
 from app.inbox.own import OwnInbox
 from app.inbox.web_inbox.route import HOME, InboxPage, Sent, go
 from app.referrals import consents
@@ -46,17 +47,12 @@ async def decide(id: UUID, request: Request, principal: CurrentPrincipal, inbox:
         if found is None:
             raise Problem(NOT_FOUND)
         if errors := _errors(given):
+            await record(connection, principal.actor, [looked(principal.party, [found])])
             return _page(request, found, given, errors)
         said = {"reason" if given["decision"] == ConsentState.REFUSED else "conditions": given["words"] or None}
         body = DecisionBody.model_validate({"decision": given["decision"], **said})
         await consents.decide(connection, principal.actor, id, body)
     return go(f"{HOME}/consents/{id}")
-
-
-def looked(party: str, items: list[dict[str, Any]]) -> Event:
-    """What the log keeps of an agency's look at what is asked of it."""
-    told = {"ids": [str(one["id"]) for one in items]}
-    return Event(Operation.CONSULTATION, "consents.listed", recipients=[party], detail=told)
 
 
 def _errors(given: dict[str, str]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import record
 from app.errors import NOT_FOUND, Problem
 from app.inbox import items
+from app.inbox.consents import looked
 from app.inbox.own import OwnInbox
 from app.inbox.web_inbox.choices import WORDS
-from app.inbox.web_inbox.consent_pages import looked
 from app.inbox.web_inbox.given import answers_of
 from app.inbox.web_inbox.route import HOME, InboxPage, Lenient, address_of, found, go, lenient, told
 from app.referrals import answer_drafts, consents, lifecycle
@@ -39,7 +39,7 @@ async def item_page(
     if item is None:
         raise Problem(NOT_FOUND)
     row = await found(connection, principal, id)
-    draft = await answer_drafts.find(connection, id) if row.state in OPEN else None
+    draft = row.state in OPEN and await answer_drafts.is_there(connection, id)
     asked = await consents.listed(connection, Consent.agency == principal.party, Consent.dispatch_id == id)
     if asked:
         await record(connection, principal.actor, [looked(principal.party, asked)])
@@ -56,7 +56,7 @@ async def item_page(
         overdue=row.state in OPEN and row.due_at < clock.now(),
         answers=await answers_of(connection, id),
         consents=asked,
-        draft=draft is not None,
+        draft=draft,
         colleagues=await colleagues(connection, principal.party) if row.state in OPEN else [],
         sent=sent is not None,
         words=WORDS,
@@ -72,7 +72,7 @@ async def acknowledge(id: UUID, request: Request, principal: CurrentPrincipal, i
         row = await found(connection, principal, id)
         result = (await lifecycle.acknowledge(connection, principal.actor, [id]))[id]
         if row.state == DispatchState.CANCELLED:
-            await answer_drafts.drop(connection, id)
+            await answer_drafts.drop(connection, principal.actor, id)
     back = address_of(id)
     if result is Acknowledgement.NOT_FOUND:
         raise Problem(NOT_FOUND)

@@ -17,10 +17,10 @@ from app.access.routes import CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
 from app.db import Connection
 from app.errors import BAD_CURSOR, Problem
+from app.inbox.consents import looked
 from app.inbox.versions import Versions
 from app.inbox.web_inbox import listing
 from app.inbox.web_inbox.choices import CRIME_TYPES
-from app.inbox.web_inbox.consent_pages import looked
 from app.inbox.web_inbox.listing import ListRow, Selection, Show
 from app.inbox.web_inbox.news import News, Since
 from app.inbox.web_inbox.route import HOME, InboxPage, account_of

@@ -60,7 +60,7 @@ async def send_no_hits(request: Request, principal: CurrentPrincipal, inbox: Own
         results = await lifecycle.record_answers(connection, answers)
         for row, recorded in zip(rows, results, strict=True):
             if recorded.verdict in _KEPT:
-                await answer_drafts.drop(connection, row.id)
+                await answer_drafts.drop(connection, principal.actor, row.id)
     return go(f"{_PATH}/results?{urlencode([('id', row.id) for row in rows])}" if rows else HOME)
 
 

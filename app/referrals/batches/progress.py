@@ -1,5 +1,6 @@
-"""How far a batch is, and what was wrong with its rows. Nothing here names anybody, so reading it is not logged."""
+"""How far a batch is, and what was wrong with its rows. Nothing here names anybody."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -8,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, false, select
 
 from app.access.policy import Action, Relation
 from app.access.principal import Principal
+from app.audit.record import Event, Operation, record
 from app.db import Connection
 from app.errors import PROBLEM_TYPES
 from app.referrals.batches.models import Batch, BatchError
@@ -24,6 +26,24 @@ class Progress:
 
     id: UUID
     document: dict[str, Any]
+
+
+async def listed(connection: Connection, principal: Principal, items: Sequence[Progress]) -> None:
+    """Log that the caller was shown these batches."""
+    told = {"ids": [str(item.id) for item in items]}
+    await record(connection, principal.actor, [Event(Operation.CONSULTATION, "batches.listed", detail=told)])
+
+
+async def shown(connection: Connection, principal: Principal, batch_id: UUID) -> None:
+    """Log that the caller was shown how far a batch is."""
+    told = {"batch": str(batch_id)}
+    await record(connection, principal.actor, [Event(Operation.CONSULTATION, "batch.read", detail=told)])
+
+
+async def errors_shown(connection: Connection, principal: Principal, batch_id: UUID) -> None:
+    """Log that the caller was shown what was wrong with rows of a batch."""
+    told = {"batch": str(batch_id)}
+    await record(connection, principal.actor, [Event(Operation.CONSULTATION, "batch.errors_read", detail=told)])
 
 
 def visible(principal: Principal) -> ColumnElement[bool]:
