@@ -3,7 +3,6 @@
 Whom a search is for is posted, for a person's name belongs in no address; the address it leads to holds their id.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +10,15 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import Row, select
 from starlette.responses import RedirectResponse
 
-from app.access.accounts.models import Account
 from app.access.accounts.register import names_of
 from app.access.navigation import Link, add_links
 from app.access.pages import PageRoute
 from app.access.policy import Action
 from app.access.routes import CurrentPrincipal, permit
+from app.administration import log_words
 from app.administration.log_checks import Check, checked
 from app.audit import checkpoints, export, prove, read
 from app.audit.note import VerifierKey
@@ -39,8 +38,11 @@ add_links(Link("Log", "/log", Action.READ_LOG, order=10))
 
 SHOWN = 50
 _LARGEST = 2**53 - 1
-_MOST_PEOPLE = 20
-"""People of one name whose deeds a search takes together."""
+_NARROWS = ("who", "party", "referral", "since", "until")
+_UNKNOWN = {
+    "who": "Nobody has this name, user name or key id. Write it as the log shows it.",
+    "party": "There is no party of this code.",
+}
 
 Day = Annotated[str, Query(max_length=10, pattern=r"^(\d{4}-\d\d-\d\d)?$")]
 
@@ -68,6 +70,10 @@ async def log_page(
     before: Annotated[int | None, Query(ge=1, le=_LARGEST)] = None,
 ) -> Response:
     """What was done, the newest first. Looking is itself logged, with what was looked for."""
+    if unknown := await _unknown(connection, sought):
+        # It came by an address of somebody's making: it goes no further, and least of all into the log.
+        form = await _form(connection, Sought(referral_id=sought.referral_id), request.query_params, {})
+        return _page(request, form=form, errors={name: _UNKNOWN[name] for name in unknown}, status=422)
     found = await search(connection, sought, before, SHOWN)
     detail = {**sought.detail(), "found": len(found.events)}
     await record(
@@ -76,7 +82,7 @@ async def log_page(
         [Event(Operation.CONSULTATION, "audit.searched", sought.referral_id, detail=detail)],
     )
     names = await names_of(connection, [*(row.actor for row in found.events), *(sought.actors or ())])
-    query = [(name, value) for name, value in request.query_params.multi_items() if name != "before"]
+    query = [(name, request.query_params[name]) for name in _NARROWS if request.query_params.get(name)]
     return _page(
         request,
         form=await _form(connection, sought, request.query_params, names),
@@ -101,11 +107,13 @@ async def search_log(
     """Lead to the search that the form describes, or show it again with what is wrong."""
     given = {"who": who.strip(), "party": party.strip().upper(), "referral": referral.strip().upper()}
     given |= {"since": since.strip(), "until": until.strip()}
-    people = await _people(connection, given["who"]) if given["who"] else []
+    people = await log_words.people(connection, given["who"]) if given["who"] else []
     about = await _referral(connection, given["referral"]) if given["referral"] else None
     errors = {}
     if given["who"] and not people:
-        errors["who"] = "Nobody has this name, user name or key id. Write it as the log shows it."
+        errors["who"] = _UNKNOWN["who"]
+    if given["party"] and not await log_words.is_party(connection, given["party"]):
+        errors["party"] = _UNKNOWN["party"]
     if given["referral"] and about is None:
         errors["referral"] = "There is no referral with this reference."
     errors |= {name: "Give a day, for example 2026-03-27." for name in ("since", "until") if _is_no_day(given[name])}
@@ -171,21 +179,22 @@ async def _entry(connection: Connection, sequence: int) -> dict[str, Any]:
     return (await read.page(connection, sequence, 1))[0]
 
 
-async def _people(connection: Connection, who: str) -> Sequence[str]:
-    """What the log calls those of this name, user name or id; the text itself where it is a key's or a part's."""
-    named = or_(func.lower(Account.username) == who.lower(), func.lower(Account.name) == who.lower())
-    found = await connection.scalars(select(Account.id).where(named).order_by(Account.id).limit(_MOST_PEOPLE))
-    ids = [str(id) for id in found]
-    # A key's id, a part of the broker such as `worker`, an operator's command: one word each, and no person's name.
-    return ids or ([who] if " " not in who or who.startswith(("operator ", "command:")) else [])
-
-
 async def _referral(connection: Connection, reference: str) -> UUID | None:
     try:
         return UUID(reference)
     except ValueError:
         found: UUID | None = await connection.scalar(select(Referral.id).where(Referral.reference == reference))
         return found
+
+
+async def _unknown(connection: Connection, sought: Sought) -> list[str]:
+    """The fields of a search whose words neither the log nor the register knows."""
+    found = []
+    if sought.actors is not None and not await log_words.are_actors(connection, sought.actors):
+        found.append("who")
+    if sought.party is not None and not await log_words.is_party(connection, sought.party):
+        found.append("party")
+    return found
 
 
 async def _form(connection: Connection, sought: Sought, query: Any, names: dict[str, str]) -> dict[str, str]:

@@ -109,7 +109,7 @@ async def referral_page(id: UUID, request: Request, principal: CurrentPrincipal,
         raise Problem(NOT_FOUND)
     directory: Directory = await request.app.state.directory.get(connection)
     names = {party.code: party.name for party in directory}
-    events = await queries.events(connection, id)
+    events = await queries.events(connection, id, principal.relation(Action.READ_OWN_REFERRALS))
     gone = "disposed_at" in referral
     held = {} if gone else await _content(connection, principal, referral, names)
     await record(connection, principal.actor, [*_reads(id, principal, held)])

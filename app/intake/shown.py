@@ -18,19 +18,30 @@ _SAID = {
     "declined": "declined",
     "more_information": "asked a question",
 }
-_HAPPENED = {
+HAPPENED = {
     "referral.accepted": "Referral submitted",
-    "referral.fanned_out": "Bodies to ask were chosen",
-    "dispatch.queued": "Sent to {agency}",
+    "referral.dispatched": "Bodies to ask were chosen: {agencies}",
+    "referral.addressees_added": "The co-ordinator asks further bodies: {agencies}",
+    "referral.held": "Held",
+    "referral.released": "Released",
+    "referral.rejected": "Rejected by the co-ordinator",
+    "referral.cancelled": "Taken back",
+    "referral.completed": "Completed: nobody is still to answer",
+    "referral.disposed": "Disposed of",
     "dispatch.delivered": "{agency} has seen it",
     "dispatch.acknowledged": "{agency} works on it",
-    "response.recorded": "{agency} {said}",
-    "response.late": "{agency} answered when it was too late",
-    "response.conflict": "{agency} answered otherwise than before",
-    "dispatch.cancelled": "Taken back from {agency}",
+    "dispatch.held": "Held back from {agency}",
+    "dispatch.released": "Released to {agency}",
+    "dispatch.chased": "{agency} was reminded",
+    "dispatch.overdue": "{agency} is overdue",
+    "dispatch.extended": "{agency} has more time",
     "dispatch.expired": "{agency} did not answer in time",
+    "dispatch.undeliverable": "It could not be delivered to {agency}",
+    "dispatch.redelivered": "Asked again: {agencies}",
+    "dispatch.cancelled": "Taken back from {agency}",
+    "dispatch.cancellation_seen": "{agency} has seen that it was taken back",
+    "response.recorded": "{agency} {said}",
     "message.sent": "Your reply went to {agency}",
-    "product.read": "The product was read",
     "outcome.recorded": "Outcome recorded",
     "consent.asked": "{agency} was asked for its consent to pass its answer on",
     "consent.chased": "{agency} was reminded of the consent asked for",
@@ -38,6 +49,7 @@ _HAPPENED = {
     "consent.refused": "{agency} refused its consent",
     "consent.withdrawn": "The consent of {agency} is no longer asked for",
 }
+"""Every event that a force sees of its own referral (`app.referrals.timeline`)."""
 
 
 def standing(dispatches: Iterable[_Row]) -> list[_Row]:
@@ -84,13 +96,13 @@ def about(referral: _Row) -> str:
 
 
 def happened(event: _Row) -> str:
-    """One entry of the timeline in words; what has none of its own, by its name in the log."""
-    words = _HAPPENED.get(event["event"])
-    if words is None:
-        subject, _, done = str(event["event"]).partition(".")
-        words = f"{plain(subject)}: {plain(done)}".capitalize() + (" ({agency})" if event["agency"] else "")
-    said = _SAID.get((event["detail"] or {}).get("outcome", ""), "answered")
-    return words.format(agency=event["agency"] or "a body", said=said)
+    """One entry of the timeline in words."""
+    detail = event["detail"] or {}
+    return HAPPENED[event["event"]].format(
+        agency=event["agency"] or "a body",
+        agencies=", ".join(detail.get("agencies", ())) or "none",
+        said=_SAID.get(detail.get("outcome", ""), "answered"),
+    )
 
 
 def may_ask_consent(responses: Iterable[_Row]) -> list[str]:

@@ -136,7 +136,7 @@ def _answers_read(referral_id: UUID, principal: Principal, ids: list[str]) -> Ev
 async def read_events(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
     """What happened to the referral, oldest first; after it was disposed of, too."""
     await _seen(connection, principal, id, Action.READ_REFERRAL)
-    items = await queries.events(connection, id)
+    items = await queries.events(connection, id, principal.relation(Action.READ_REFERRAL))
     await record(connection, principal.actor, [Event(Operation.CONSULTATION, "referral.timeline_read", id)])
     return json_response({"items": items, "next": None})
 

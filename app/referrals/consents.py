@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
+from app.audit.entry import commit
 from app.audit.record import Actor, Event, Operation, record
 from app.crypto.models import WrappedKey
 from app.crypto.sealing import Place
@@ -271,11 +272,16 @@ async def _held(connection: Connection, seen: ColumnElement[bool], id: UUID) -> 
 
 
 async def _changed(connection: Connection, actor: Actor, found: Row, action: str, operation: Operation) -> None:
-    """The log and the inbox of the body. The log names a recipient that is a party; one outside is in the consent."""
-    to = [found["recipient"]] if found["recipient"] else []
+    """The log and the inbox of the body.
+
+    The log names a recipient that is a party. Whom else an answer was disclosed to, it only commits to.
+    """
+    recipients, private = [], None
+    if operation is Operation.DISCLOSURE:
+        recipients = [found["recipient"]] if found["recipient"] else []
+        private = None if recipients else commit({"recipient": found["recipient_outside"]})
     detail = {"consent": str(found["id"]), "recipient": found["recipient"] or "outside"}
-    recipients = to if operation is Operation.DISCLOSURE else []
-    event = Event(operation, action, found["referral_id"], found["dispatch_id"], recipients, detail)
+    event = Event(operation, action, found["referral_id"], found["dispatch_id"], recipients, detail, private)
     await record(connection, actor, [event])
     await inboxes_changed(connection, [found["agency"]])
 

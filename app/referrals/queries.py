@@ -16,6 +16,7 @@ from app.crypto.models import WrappedKey
 from app.crypto.vault import Opener
 from app.db import Connection
 from app.errors import DISPOSED, Problem
+from app.referrals import timeline
 from app.referrals.codes import priority_of
 from app.referrals.models import Dispatch, Referral, Response
 from app.referrals.reasons import reason_of
@@ -23,7 +24,7 @@ from app.referrals.states import DispatchState, HeldBecause
 from app.referrals.views import document
 
 RESPONSES_READ = "responses.read"
-"""The log's name for an originator reading its answers: a disclosure, and yet no part of the referral's timeline."""
+"""The log's name for reading the answers: a disclosure, and yet no part of the referral's timeline."""
 
 _OUR_REASONS = {
     HeldBecause.NO_ADDRESSEE: "No addressee was named and the routing matrix chooses none.",
@@ -180,8 +181,12 @@ async def responses(connection: Connection, referral_id: UUID, *, flagged: bool 
     ]
 
 
-async def events(connection: Connection, referral_id: UUID) -> list[dict[str, Any]]:
-    """The timeline of a referral the caller may see: what happened to it, in order. Reads of it are not shown."""
+async def events(connection: Connection, referral_id: UUID, relation: Relation) -> list[dict[str, Any]]:
+    """The timeline of a referral the caller may see: what happened to it, in order.
+
+    Of that only what is for whom the referral has this relation to (`timeline`).
+    """
+    fields = timeline.shown_to(relation)
     rows = await connection.execute(
         select(
             AuditEvent.id,
@@ -193,11 +198,7 @@ async def events(connection: Connection, referral_id: UUID) -> list[dict[str, An
             AuditEvent.detail,
         )
         .outerjoin(Dispatch, Dispatch.id == AuditEvent.dispatch_id)
-        .where(
-            AuditEvent.referral_id == referral_id,
-            AuditEvent.operation.not_in(("consultation", "combination")),
-            AuditEvent.action != RESPONSES_READ,
-        )
+        .where(AuditEvent.referral_id == referral_id, AuditEvent.action == func.any(sorted(fields)))
         .order_by(AuditEvent.id)
     )
     return [
@@ -208,7 +209,7 @@ async def events(connection: Connection, referral_id: UUID) -> list[dict[str, An
             "party": row.party,
             "dispatch_id": row.dispatch_id,
             "agency": row.agency,
-            "detail": row.detail,
+            "detail": timeline.part(fields, row.action, row.detail),
         }
         for row in rows
     ]

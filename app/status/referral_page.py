@@ -54,7 +54,7 @@ async def referral_page(
         raise Problem(NOT_FOUND)
     answers = [] if "disposed_at" in referral else await queries.responses(connection, id, flagged=True)
     asked_for = [] if "disposed_at" in referral else await consents.listed(connection, Consent.referral_id == id)
-    timeline = await queries.events(connection, id)
+    timeline = await queries.events(connection, id, principal.relation(Action.SEE_STATUS_PAGE))
     await record(connection, principal.actor, _looked(principal, id, answers, asked_for))
     now: datetime = await connection.scalar(func.now())
     if "disposed_at" in referral:

@@ -10,7 +10,7 @@ from app.web.words import plain
 
 Pair = tuple[str, Any]
 
-_HAPPENED: Mapping[str, str] = {
+HAPPENED: Mapping[str, str] = {
     "referral.accepted": "Accepted",
     "referral.dispatched": "Sent out",
     "referral.held": "Held",
@@ -39,6 +39,7 @@ _HAPPENED: Mapping[str, str] = {
     "response.conflict": "Answered again, differently",
     "response.no_longer_open": "Answered after the end",
     "message.sent": "Message to the agency",
+    "outcome.recorded": "Outcome recorded",
     "consent.asked": "Asked for its consent",
     "consent.chased": "Reminded of the consent asked for",
     "consent.given": "Consent given",
@@ -46,15 +47,15 @@ _HAPPENED: Mapping[str, str] = {
     "consent.withdrawn": "Consent no longer asked for",
     "retention.reviewed": "Retention reviewed",
 }
+"""Every event that an overseer sees of a referral (`app.referrals.timeline`)."""
 
 
 def happened(action: str, detail: Mapping[str, Any] | None) -> str:
     """An entry of the timeline, an answer with its outcome."""
-    outcome = (detail or {}).get("outcome")
+    outcome = (detail or {}).get("outcome") if action.startswith("response.") else None
     if outcome == Outcome.MORE_INFORMATION:
         return "Asked for more information"
-    told = _HAPPENED.get(action) or plain(action.replace(".", " ")).capitalize()
-    return f"{told} ({plain(outcome)})" if outcome else told
+    return f"{HAPPENED[action]} ({plain(outcome)})" if outcome else HAPPENED[action]
 
 
 def graded(document: Mapping[str, Any]) -> str:

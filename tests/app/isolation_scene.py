@@ -62,10 +62,13 @@ _REACHED: Mapping[Relation, frozenset[Position]] = {
     Relation.SELF: frozenset(Position),
 }
 
+# One of those who reach a row is a person, the other a key: what the one may the other may, and no more.
+_PEOPLE = frozenset({Position.COLLEAGUE, Position.PARTNER})
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key of its own, used from an address of its own, and a browser with a session of that key."""
+    """A key of its own, used from an address of its own, and a browser with a session: of that key, or of a person."""
 
     role: Role
     position: Position
@@ -77,6 +80,11 @@ class Caller:
     def reaches(self, relation: Relation) -> bool:
         """Whether the rows that its target names are among those of this relation."""
         return self.position in _REACHED[relation]
+
+    @property
+    def is_person(self) -> bool:
+        """Whether the browser is somebody's with an account, who acts in this role."""
+        return self.position in _PEOPLE
 
     @property
     def asks_north(self) -> bool:
@@ -407,6 +415,10 @@ _ALERT = """
     INSERT INTO alert (kind, dispatch_id, referral_id, agency, region)
     SELECT 'late_answer', id, referral_id, agency, region FROM dispatch WHERE id = :id RETURNING id
 """
+_PERSON = text("""
+    INSERT INTO account (id, party, username, name, roles, state, manager)
+    VALUES (uuidv7(), :party, :username, 'Ceri Example', ARRAY[:role], 'active', true) RETURNING id
+""")
 
 _OF_REFERRALS = ("referral", "dispatch", "response", "message", "referral_outcome", "consent")
 
@@ -484,7 +496,12 @@ class Scene:
             key = await api_keys.issue(connection, KEYS, party, role)
             parsed = api_keys.parse(key)
             assert parsed is not None
-            cookie = await open_session(connection, KEYS, Credential(parsed[0], party, role))
+            credential = Credential(parsed[0], party, role)
+            if position in _PEOPLE:
+                parameters = {"party": party, "username": f"{role}.{position.name.lower()}@x.example", "role": role}
+                account = await connection.scalar(_PERSON, parameters)
+                credential = Credential(str(account), party, role, person="Ceri Example")
+            cookie = await open_session(connection, KEYS, credential)
         headers = {"Authorization": f"Bearer {key}"}
         token = token_of_session(KEYS, session_id(KEYS, cookie))
         browser = {"Origin": BASE, "Cookie": f"gain={cookie}", FORM_TOKEN: token}

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.access.policy import Role
 from app.access.principal import behalf_of
+from app.audit.entry import commitment, salt_of
 from app.audit.record import Actor
 from app.crypto.vault import Opener
 from app.db import Connection, Database
@@ -258,6 +259,13 @@ async def test_every_step_is_logged_in_codes_and_only_giving_it_is_a_disclosure(
     ]
     assert logged[2]["detail"] == {"consent": one["id"], "recipient": "GMP"}
     assert logged[3]["detail"] == {"consent": outside["id"], "recipient": "outside"}
+    # To whom outside it went, the log commits to: who is told the name can prove it, and nobody guesses it.
+    assert [row["commitments"] for row in logged[:3]] == [None, None, None]
+    [kept_beside] = await rows(database, "SELECT event_id, salt FROM audit_salt")
+    assert kept_beside["event_id"] == logged[3]["id"]
+    proof = commitment(salt_of(kept_beside["salt"], "recipient"), OUTSIDE["recipient_outside"])
+    assert logged[3]["commitments"] == {"recipient": proof}
+    assert "Cardiff" not in str(kept)
     told = (await force.get(f"/v1/referrals/{made['id']}/events")).json()["items"]
     assert [event["event"] for event in told][-4:] == [row["action"] for row in logged]
     assert not [word for word in ("Salford", "Cardiff", "employer") if word in json.dumps(told)]

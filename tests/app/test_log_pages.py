@@ -9,11 +9,12 @@ from sqlalchemy import text
 from app.access.policy import Role
 from app.audit import checkpoints
 from app.audit.note import Signer, VerifierKey
+from app.audit.record import Actor, Event, Operation, record
 from app.audit.seal import seal_all
 from app.audit.search import Sought, search
 from app.audit.verify_export import ExportRefused, verify_export
 from app.crypto.keys import Keys
-from app.db import AS_WORKER, Database
+from app.db import AS_OWNER, AS_WORKER, Database
 from app.settings import Settings
 from tests.acts import Document, rows, submitted
 from tests.app.people import invited, set_up
@@ -81,6 +82,58 @@ async def test_what_nobody_has_done_is_told_beside_the_field(auditor: httpx.Asyn
     assert answer.status_code == 422
     for words in ("Nobody has this name", "There is no referral", "Give a day"):
         assert words in answer.text
+
+
+@pytest.mark.parametrize(
+    ("field", "typed"),
+    [
+        ("who", "Quill"), ("who", "rhys.quil@swp.example"), ("who", "operator Quill"), ("who", "command:quill"),
+        ("who", "0190aaaa-0000-7000-8000-000000000000"), ("party", "QUILL"), ("party", "Rhys Quill"),
+    ],
+)  # fmt: skip
+async def test_a_name_that_is_typed_by_mistake_reaches_neither_an_address_nor_the_log(
+    auditor: httpx.AsyncClient, database: Database, field: str, typed: str
+) -> None:
+    """Posted or put into an address: it is refused beside its field, and nothing is looked for or kept."""
+    before = len(await rows(database, "SELECT id FROM audit_event"))
+    words = {"who": "Nobody has this name", "party": "There is no party of this code"}[field]
+    posted = await submit(auditor, "/log", {field: typed})
+    assert posted.status_code == 422
+    assert "location" not in posted.headers
+    asked = await auditor.get("/log", params={field: typed})
+    assert asked.status_code == 422
+    assert words in posted.text
+    assert words in asked.text
+    assert typed not in asked.text
+    # The form was opened, which is a search for everything; the two that were refused are no events.
+    kept = await rows(database, "SELECT detail FROM audit_event ORDER BY id")
+    assert [row["detail"] for row in kept[before:]] in ([], [{"found": min(before, 50)}])
+    assert "uil" not in str(kept).lower()
+
+
+@pytest.mark.parametrize("who", [",".join(["worker"] * 21), "worker," * 200])
+async def test_an_address_asks_for_so_many_people_and_no_more(auditor: httpx.AsyncClient, who: str) -> None:
+    assert (await auditor.get("/log", params={"who": "worker,scheduler"})).status_code == 200
+    assert (await auditor.get("/log", params={"who": who})).status_code in (400, 422)
+
+
+async def test_what_the_log_knows_is_found_by_its_name_there(
+    cast: Cast, auditor: httpx.AsyncClient, database: Database
+) -> None:
+    """A key's id, a part of the broker, an operator's command; a party's code, in any case, and the Commissioner's."""
+    await submitted(await cast.play("SWP"))
+    async with database.transaction(AS_OWNER) as connection:
+        await record(connection, Actor("GAIN", "operator jo"), [Event(Operation.ALTERATION, "channel.set")])
+    [key] = await rows(database, "SELECT actor FROM audit_event WHERE action = 'referral.accepted'")
+    for field, typed, found in [
+        ("who", key["actor"], "Referral accepted"), ("who", "worker", ""), ("who", "operator jo", "Channel set"),
+        ("party", "swp", "Referral accepted"), ("party", "ico", ""),
+    ]:  # fmt: skip
+        answer = await submit(auditor, "/log", {field: typed})
+        assert answer.status_code == 303, (field, typed)
+        page = await auditor.get(answer.headers["location"])
+        assert page.status_code == 200
+        assert found in page.text
 
 
 async def test_a_days_events_are_found_and_those_of_other_days_are_not(
