@@ -1,6 +1,7 @@
 """What an exported log may lack, and how it must be written: no operator hides an entry from whom the file is for."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -166,3 +167,24 @@ def test_a_line_that_is_no_entry_is_refused_in_words(verified: Verify, line: byt
     lines = exported(entries(DECLARED), set())
     with pytest.raises(ExportRefused, match=r"line 14|entry 12"):
         verified([*lines[:13], line, *lines[14:]])
+
+
+def _memory_of_verifying(file: Path, entries: int) -> int:
+    """The most bytes that verifying a whole log of so many entries holds at once."""
+    with file.open("wb") as lines:
+        made = [canonical({"action": f"read.{number}", "sequence": number}) for number in range(entries)]
+        leaves = [leaf_hash(entry) for entry in made]
+        lines.write(heading(WHOLE, entries, SIGNER.sign(entries, root_of(leaves)), SIGNER.key))
+        lines.writelines(entry_line(number, leaves[number], made[number], None) for number in range(entries))
+    del made, leaves
+    tracemalloc.start()
+    assert verify_export(file, [SIGNER.key]).entries == entries
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_a_log_twenty_times_as_long_takes_no_more_memory(tmp_path: Path) -> None:
+    _memory_of_verifying(tmp_path / "first.jsonl", 50)  # what is imported and cached at the first use
+    short, long = (_memory_of_verifying(tmp_path / f"{number}.jsonl", number) for number in (250, 5_000))
+    assert long < short * 1.5
