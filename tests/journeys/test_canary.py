@@ -280,7 +280,7 @@ def test_no_byte_of_what_people_wrote_is_left_on_disk(played: tuple[Path, Played
 
 def test_no_refusal_no_metric_and_no_message_repeats_it(played: tuple[Path, Played]) -> None:
     _, system = played
-    assert len(system.told) == 25
+    assert len(system.told) == 26
     assert "gain.work" in system.told["broker"]
     assert canary.search_texts([WORD, NAME], system.told) == []
 
