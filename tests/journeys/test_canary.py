@@ -149,6 +149,12 @@ def write_on_pages(played: Played) -> None:
     played.person("SWP", NAME)
 
 
+def _item_of(agency: httpx.Client, referral_id: str) -> str | None:
+    """The item that asks about this referral; there are others in the inbox, and either may be there first."""
+    items = agency.get("/v1/inbox").json()["items"]
+    return next((one["id"] for one in items if one["referral"]["id"] == referral_id), None)
+
+
 def play(played: Played) -> None:
     """A referral and all that people may write about one; and what is refused, with the canary in it."""
     force, agency, coordinator = (played.client(party) for party in ("SWP", "HMRC", "TARIAN"))
@@ -158,8 +164,7 @@ def play(played: Played) -> None:
     key = made.json()["id"]
     long = force.post("/v1/referrals", json=body | {"purpose": f"{WORD} " * 150, "information_sought": WORD})
     assert long.status_code == 201
-    items = until(lambda: agency.get("/v1/inbox").json()["items"])
-    item = next(one["id"] for one in items if one["referral"]["id"] == key)
+    item = until(lambda: _item_of(agency, key))
     question = {"outcome": "more_information", "summary": f"{WORD}?"}
     assert agency.post(f"/v1/inbox/{item}/response", json=question).status_code == 201
     message = {"dispatch_id": item, "text": WORD}
