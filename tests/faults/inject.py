@@ -269,6 +269,8 @@ def _misbehaving(folder: Path) -> None:
         return await deliver(self, envelope)
 
     adapter.deliver = misbehaving
+    # At full speed a body answers at once, and is called as one that never waits. A slow one is not that.
+    adapter.waits = property(lambda _: _behaviour(folder).startswith("slow"), lambda *_: None)
 
 
 def _behaviour(folder: Path) -> str:
