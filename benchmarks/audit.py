@@ -60,7 +60,8 @@ async def _accept(database: Database, items: list[Submission], statement: TextCl
             await accept(connection, items)
         else:
             vault = await sealing_vault(connection)
-            await connection.execute(statement, module.columns(items, vault, blind_index_of(connection)))
+            given = module.columns(items, vault, blind_index_of(connection)) | {"patience": module.PATIENCE}
+            await connection.execute(statement, given)
 
 
 def _unaudited() -> TextClause:

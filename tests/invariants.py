@@ -98,6 +98,10 @@ INVARIANTS: Mapping[str, str] = {
         SELECT id, state FROM dispatch
          WHERE state = ANY(:final) AND (closed_at IS NULL OR due_delivery_at IS NOT NULL OR next_check_at IS NOT NULL)
     """,
+    "I7 a clock that runs has a next moment": """
+        SELECT id, state FROM dispatch
+         WHERE state IN ('queued', 'delivered', 'acknowledged') AND next_check_at IS NULL
+    """,
     "I3 what is open has no end": """
         SELECT id, state FROM dispatch
          WHERE state = ANY(:open) AND (closed_at IS NOT NULL OR answered_at IS NOT NULL OR outcome IS NOT NULL)

@@ -57,11 +57,6 @@ def _days_after(day: date, days: int, weekdays: frozenset[int]) -> date:
     return day
 
 
-def working_time(moment: datetime, weekdays: Collection[int]) -> datetime:
-    """The moment itself, or the next start of a working day where it is before one or on no working day, in UTC."""
-    return _start(moment.astimezone(LONDON), weekdays).astimezone(UTC)
-
-
 def is_working_day(day: date, weekdays: Collection[int]) -> bool:
     """Whether this is one of the ISO `weekdays` and no bank holiday of England and Wales."""
     return day.isoweekday() in weekdays and day not in _bank_holidays(day.year)
@@ -98,6 +93,22 @@ def working_days_after(moment: datetime, days: int, weekdays: Collection[int]) -
     for _ in range(days):
         day = _next_working_day(day, weekdays)
     return datetime.combine(day, start.time(), LONDON).astimezone(UTC)
+
+
+def moved_on(end: datetime, stood_from: datetime, stood_to: datetime, weekdays: Collection[int]) -> datetime:
+    """The end that leaves as much of working days from `stood_to` as `end` left from `stood_from`, in UTC.
+
+    As many working days on, by as many hours later or earlier in the day; what that puts before the start of a working
+    day, or on no working day, is at the start of the next. Asked Monday 10:05 what is due Wednesday 10:00, answered
+    Friday 16:05: due Tuesday 16:00.
+    """
+    was, ends, begins = (_start(moment.astimezone(LONDON), weekdays) for moment in (stood_from, end, stood_to))
+    day, first = begins.date(), was.date()
+    while first < ends.date():
+        first, day = _next_working_day(first, weekdays), _next_working_day(day, weekdays)
+    since_midnight = [moment.replace(tzinfo=None) - datetime.combine(moment, time()) for moment in (was, ends, begins)]
+    later = since_midnight[1] - since_midnight[0] + since_midnight[2]
+    return _start((datetime.combine(day, time()) + later).replace(tzinfo=LONDON), weekdays).astimezone(UTC)
 
 
 def working_days_before(moment: datetime, days: int, weekdays: Collection[int]) -> datetime:

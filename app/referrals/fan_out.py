@@ -25,7 +25,7 @@ from app.referrals.codes import priority_of
 from app.referrals.deadlines import london_day
 from app.referrals.fan_out_tries import MOST_TRIES, Try
 from app.referrals.lifecycle import HandOver, NewDispatch, Terms
-from app.referrals.schedule import next_check, span, steps
+from app.referrals.schedule import first_check, span, steps
 from app.referrals.taking import Seen, Taking
 from app.routing.matrix import Choice, Facts, Matrix, decide
 from app.routing.reference import MatrixCache
@@ -243,10 +243,10 @@ def _terms(choice: Choice, received: datetime, priority: Priority, means: _Means
 
 # One referral goes to twenty agencies, most of them with the same policy: worked out once, looked up for the others.
 @lru_cache(maxsize=1024)
-def _times(received: datetime, priority: Priority, policy: Policy) -> tuple[datetime, datetime, datetime | None]:
+def _times(received: datetime, priority: Priority, policy: Policy) -> tuple[datetime, datetime, datetime]:
     """When a dispatch received then is due, expires, and when the clock first asks something of it."""
     given = span(received, priority, policy)
-    return given.due, given.expires, next_check(steps(given, priority, policy), received)
+    return given.due, given.expires, first_check(steps(given, priority, policy), received)
 
 
 def _ids(referrals: Sequence[_Referral]) -> list[UUID]:

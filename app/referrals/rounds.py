@@ -17,7 +17,7 @@ from app.referrals.alerts import settle_alerts
 from app.referrals.codes import priority_of
 from app.referrals.deadlines import london_day
 from app.referrals.lifecycle import NewDispatch, Restart, Terms
-from app.referrals.schedule import next_check, span, steps
+from app.referrals.schedule import first_check, span, steps
 from app.referrals.states import FINAL, OPEN, DispatchState, ReferralState
 from app.routing.matrix import Facts, Matrix, decide, noted, propose_gateway
 
@@ -55,7 +55,7 @@ class Reference:
 def restart(received: datetime, priority: Priority, party: PartyRecord, *, simulated: bool) -> Restart:
     """The time an agency gets for a dispatch that enters its inbox then."""
     given = span(received, priority, party.policy)
-    check = next_check(steps(given, priority, party.policy), given.received)
+    check = first_check(steps(given, priority, party.policy), given.received)
     return Restart(given.due, given.expires, check, adapter=simulated or party.channel is not Channel.INBOX)
 
 

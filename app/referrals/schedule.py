@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from app.parties.codes import Priority
 from app.parties.policy import Policy
-from app.referrals.deadlines import due_at, working_days_after, working_days_before, working_time
+from app.referrals.deadlines import due_at, moved_on, working_days_after, working_days_before
 
 UNACKNOWLEDGED_MINUTES = 30
 """How long an urgent dispatch may stay unacknowledged before the co-ordinator is alerted."""
@@ -24,6 +24,10 @@ class Step(StrEnum):
     ALERT = "alert"  # urgent, and nobody has said that they have it
     OVERDUE = "overdue"
     EXPIRE = "expire"
+
+
+_ENDS = frozenset({Step.OVERDUE, Step.EXPIRE})
+"""What is asked however late. A reminder whose time was missed stays out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,18 @@ def expiry(due: datetime, priority: Priority, policy: Policy) -> datetime:
 def resume(given: Span, queried: datetime, now: datetime, priority: Priority, policy: Policy) -> Span:
     """The time of a dispatch whose clock stood since a question, and goes on now.
 
-    As long as it stood is added. Where days are counted, what then falls due on no working day of the agency's, or
-    before one begins, is due as the next begins; and the grace is counted from there, if that gives the agency more.
-    What was overdue when the agency asked stays it.
+    What was left is left again: hours where hours are counted, else working days of the agency's; the grace is counted
+    from there, if that gives it more. What was overdue when the agency asked stays it, by as much.
     """
     stood = now - queried
-    due = given.due + stood
-    if priority is not Priority.URGENT and due > now:
-        due = working_time(due, policy.working_days)
-    expires = max(given.expires + stood, expiry(due, priority, policy))
-    return Span(given.received + stood, due, expires)
+
+    def moved(end: datetime) -> datetime:
+        if priority is Priority.URGENT or end <= queried:
+            return end + stood
+        return moved_on(end, queried, now, policy.working_days)
+
+    due = moved(given.due)
+    return Span(given.received + stood, due, max(moved(given.expires), expiry(due, priority, policy)))
 
 
 def steps(given: Span, priority: Priority, policy: Policy) -> list[tuple[datetime, Step]]:
@@ -84,9 +90,27 @@ def steps(given: Span, priority: Priority, policy: Policy) -> list[tuple[datetim
 
 def asked(schedule: Iterable[tuple[datetime, Step]], since: datetime, now: datetime) -> set[Step]:
     """What the clock asks from `since` to `now`; to be overdue or to expire also where that was missed before."""
-    return {step for at, step in schedule if at <= now and (at >= since or step in (Step.OVERDUE, Step.EXPIRE))}
+    return {step for at, step in schedule if at <= now and (at >= since or step in _ENDS)}
+
+
+def first_check(schedule: Iterable[tuple[datetime, Step]], begins: datetime) -> datetime:
+    """The first moment at which the clock asks something of a dispatch whose time begins, or goes on, then.
+
+    An end that had passed by then, unnoticed or not, is one: a running clock always has a next moment.
+    """
+    return min(at for at, step in schedule if at > begins or step in _ENDS)
 
 
 def next_check(schedule: Iterable[tuple[datetime, Step]], after: datetime) -> datetime | None:
     """The first moment later than `after`, None where the clock asks nothing more."""
     return min((at for at, _ in schedule if at > after), default=None)
+
+
+def is_reminded(chased_at: datetime | None, now: datetime, priority: Priority, policy: Policy) -> bool:
+    """Whether the agency was reminded so lately that another reminder would only repeat it.
+
+    A question can move the half time that was already over to just after its answer. Hours move exactly.
+    """
+    if chased_at is None or priority is Priority.URGENT:
+        return False
+    return chased_at > working_days_before(now, 1, policy.working_days)

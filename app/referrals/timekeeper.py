@@ -19,8 +19,8 @@ from app.parties.directory import Directory, DirectoryCache
 from app.referrals import lifecycle
 from app.referrals.alerts import raise_alerts
 from app.referrals.codes import priority_of
-from app.referrals.schedule import Span, Step, asked, next_check, steps
-from app.referrals.states import AlertKind, DispatchState
+from app.referrals.schedule import Span, Step, asked, is_reminded, next_check, steps
+from app.referrals.states import AlertKind
 
 log = logger()
 
@@ -37,7 +37,8 @@ _BATCH = """
 def _claim(which: str) -> str:
     return f"""
         SELECT dispatch.id, dispatch.agency, dispatch.state, dispatch.priority, dispatch.due_at, dispatch.expires_at,
-               dispatch.next_check_at, coalesce(dispatch.clock_from, dispatch.created_at) AS received, now() AS now
+               dispatch.acknowledged_at, dispatch.chased_at, dispatch.next_check_at,
+               coalesce(dispatch.clock_from, dispatch.created_at) AS received, now() AS now
           FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
          WHERE dispatch.id = {which}
            AND dispatch.next_check_at <= now()
@@ -48,6 +49,16 @@ def _claim(which: str) -> str:
 
 _CLAIM = text(_claim(f"ANY(ARRAY({_BATCH}))"))
 _CLAIM_ONE = text(_claim(":id"))
+
+# Under a program before, a clock that had come for nothing, or too late, could be left without a next moment.
+_LOST = text("""
+    UPDATE dispatch SET next_check_at = now()
+     WHERE id = ANY(ARRAY(
+               SELECT id FROM dispatch
+                WHERE state IN ('queued', 'delivered', 'acknowledged')
+                  AND (next_check_at IS NULL OR overdue_at IS NULL AND due_at < now() AND next_check_at > due_at)
+                ORDER BY referral_id, id FOR NO KEY UPDATE SKIP LOCKED))
+""")
 
 _DUE = text("SELECT EXISTS (SELECT FROM dispatch WHERE next_check_at <= now())")
 
@@ -105,17 +116,24 @@ async def _keep(connection: Connection, actor: Actor, rows: _Rows, directory: Di
     checks: dict[UUID, datetime | None] = {}
     for row in rows:
         schedule = _schedule(row, directory)
-        for step in asked(schedule, row.next_check_at, row.now):
+        for step in asked(schedule, row.next_check_at, row.now) - _needless(row, directory):
             wanted[step].append(row.id)
         checks[row.id] = next_check(schedule, row.now)
-    unacknowledged = {row.id for row in rows if row.state != DispatchState.ACKNOWLEDGED}
-    await raise_alerts(
-        connection, AlertKind.URGENT_UNACKNOWLEDGED, [key for key in wanted[Step.ALERT] if key in unacknowledged]
-    )
+    await raise_alerts(connection, AlertKind.URGENT_UNACKNOWLEDGED, wanted[Step.ALERT])
     await lifecycle.chase(connection, actor, [key for key in wanted[Step.CHASE] if key not in wanted[Step.EXPIRE]])
     await lifecycle.mark_overdue(connection, actor, wanted[Step.OVERDUE])
     await lifecycle.set_checks(connection, checks)
     await lifecycle.expire(connection, actor, wanted[Step.EXPIRE])
+
+
+def _needless(row: Row[Any], directory: Directory) -> set[Step]:
+    """What is not asked of this one, whatever the time."""
+    found = set()
+    if row.acknowledged_at is not None:
+        found.add(Step.ALERT)
+    if is_reminded(row.chased_at, row.now, Priority(priority_of(row.priority)), directory[row.agency].policy):
+        found.add(Step.CHASE)
+    return found
 
 
 def _schedule(row: Row[Any], directory: Directory) -> list[tuple[datetime, Step]]:
@@ -131,3 +149,8 @@ def _kind(error: Exception) -> str:
 async def is_due(connection: Connection) -> bool:
     """Whether the clock asks anything now."""
     return bool(await connection.scalar(_DUE))
+
+
+async def look_again(connection: Connection) -> None:
+    """Have the clock look now at those that run and have no next moment, or one only after they are overdue."""
+    await connection.execute(_LOST)

@@ -24,7 +24,7 @@ from app.referrals.timekeeper import Timekeeper
 from app.routing.reference import MatrixCache
 from tests.acts import change, eventually, rows, submitted
 from tests.conftest import Cast, Workers
-from tests.passing import pass_time
+from tests.passing import let_pass, pass_time
 from workers.recording import WORKER
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -132,6 +132,49 @@ async def test_a_question_puts_the_alert_and_the_chase_off_and_loses_neither(
     assert await _happened(database) == ["chased", "urgent_unacknowledged"]
     await pass_time(database, 2 * HOUR)
     assert await _happened(database) == ["chased", "overdue", "urgent_unacknowledged"]
+
+
+async def test_no_agency_that_acknowledged_is_to_be_telephoned_after_its_question(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    """It has said that it has the item; the answer to its question takes that from nobody."""
+    force, referral_id, key = await _urgent(cast, workers)
+    agency = await cast.play("HMRC")
+    assert (await agency.post(f"/v1/inbox/{key}/acknowledgement")).status_code == 200
+    assert (await agency.post(f"/v1/inbox/{key}/response", json=QUESTION)).status_code == 201
+    said = {"dispatch_id": key, "text": "He."}
+    assert (await force.post(f"/v1/referrals/{referral_id}/messages", json=said)).status_code == 200
+    await pass_time(database, 31 * MINUTE)
+    assert await _happened(database) == []
+
+
+@pytest.mark.parametrize(("passed", "end"), [(5 * HOUR, "overdue"), (29 * HOUR, "expired")])
+async def test_a_question_that_was_quicker_than_the_clock_stops_it_for_ever_no_more(
+    cast: Cast, workers: Workers, database: Database, passed: timedelta, end: str
+) -> None:
+    """Its end had passed, and nobody had looked: after the reply it is asked at once."""
+    force, referral_id, key = await _urgent(cast, workers)
+    agency = await cast.play("HMRC")
+    await let_pass(database, passed)
+    assert (await agency.post(f"/v1/inbox/{key}/response", json=QUESTION)).status_code == 201
+    said = {"dispatch_id": key, "text": "He."}
+    assert (await force.post(f"/v1/referrals/{referral_id}/messages", json=said)).status_code == 200
+    await pass_time(database, MINUTE)
+    assert end in await _happened(database)
+
+
+async def test_more_time_given_before_the_clock_looked_loses_no_alert(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    """The half hour was over; the co-ordinator extended before the timekeeper came."""
+    _, _, key = await _urgent(cast, workers)
+    coordinator = await cast.play("TARIAN")
+    await let_pass(database, 31 * MINUTE)
+    [row] = await rows(database, "SELECT created_at + interval '10 hours' AS due FROM dispatch")
+    given = await coordinator.post(f"/v1/dispatches/{key}/extend", json={"due_at": row["due"].isoformat()})
+    assert given.status_code == 200, given.text
+    await pass_time(database, timedelta(0))
+    assert await _happened(database) == ["urgent_unacknowledged"]
 
 
 async def test_more_time_keeps_what_is_still_to_come(cast: Cast, workers: Workers, database: Database) -> None:

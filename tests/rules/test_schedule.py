@@ -8,8 +8,19 @@ from hypothesis import strategies as st
 
 from app.parties.codes import Priority
 from app.parties.policy import Policy
-from app.referrals.deadlines import LONDON, START_OF_DAY, is_working_day
-from app.referrals.schedule import Span, Step, asked, expiry, next_check, resume, span, steps
+from app.referrals.deadlines import LONDON, START_OF_DAY, is_working_day, working_days_after
+from app.referrals.schedule import (
+    Span,
+    Step,
+    asked,
+    expiry,
+    first_check,
+    is_reminded,
+    next_check,
+    resume,
+    span,
+    steps,
+)
 
 MONDAY = datetime(2026, 11, 2, 10, 0, tzinfo=UTC)
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  # made aware by `timezones`
@@ -82,27 +93,70 @@ def test_what_ended_before_the_clock_last_looked_has_ended() -> None:
 
 
 @given(moments, st.timedeltas(timedelta(0), timedelta(days=30)), st.sampled_from(Priority))
-def test_a_question_costs_the_agency_no_time(queried: datetime, stood: timedelta, priority: Priority) -> None:
-    """What was left when it asked is left when it is answered, or more: days are due within working time."""
+def test_what_a_question_leaves_is_in_working_time(queried: datetime, stood: timedelta, priority: Priority) -> None:
+    """Hours go on to the second; days end within working time, and not before the answer."""
     given, policy = Span(queried, queried + timedelta(days=3), queried + timedelta(days=8)), Policy()
-    resumed = resume(given, queried, queried + stood, priority, policy)
+    now = queried + stood
+    resumed = resume(given, queried, now, priority, policy)
     assert resumed.received == given.received + stood
-    assert resumed.due >= given.due + stood
-    assert resumed.expires >= given.expires + stood
     if priority is Priority.URGENT:
-        assert resumed.due == given.due + stood
+        assert (resumed.due, resumed.expires) == (given.due + stood, given.expires + stood)
         return
     due = resumed.due.astimezone(LONDON)
     assert is_working_day(due.date(), policy.working_days)
     assert due.time() >= START_OF_DAY
+    assert resumed.due >= now
     assert resumed.expires >= expiry(resumed.due, priority, policy)
 
 
-def test_a_deadline_that_a_question_moved_to_a_saturday_is_on_monday_morning() -> None:
-    """Due Wednesday 10:00; asked on Monday, answered three days later."""
-    given = span(MONDAY, Priority.PRIORITY, Policy())
-    resumed = resume(given, MONDAY, MONDAY + timedelta(days=3), Priority.PRIORITY, Policy())
-    assert resumed.due == datetime(2026, 11, 9, 9, tzinfo=UTC)
+@given(moments, st.integers(0, 20), st.integers(0, 20))
+def test_a_question_costs_the_agency_no_working_day(queried: datetime, left: int, stood: int) -> None:
+    """Answered at the same time of a working day, as many working days are left as when it was asked."""
+    policy = Policy()
+    queried = working_days_after(queried, 1, policy.working_days).replace(hour=12)
+    now = working_days_after(queried, stood, policy.working_days)
+    given = Span(queried, working_days_after(queried, left, policy.working_days) + timedelta(hours=1), queried)
+    resumed = resume(given, queried, now, Priority.ROUTINE, policy)
+    assert resumed.due == working_days_after(now, left, policy.working_days) + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("answered", "due"),
+    [
+        ("02 10:06", "04 10:01"),
+        ("05 10:05", "09 10:00"),
+        ("06 16:05", "10 16:00"),
+        ("07 12:00", "11 09:00"),  # a Saturday: counts from Monday 09:00, which leaves it just before 09:00
+        ("06 08:00", "10 09:00"),
+    ],
+)
+def test_two_days_are_two_days_again(answered: str, due: str) -> None:
+    """Due Wednesday 4 November 10:00, asked on Monday 10:05; there is a reminder on the way, as there was."""
+    policy, queried, now = Policy(), MONDAY + timedelta(minutes=5), _in_november(answered)
+    resumed = resume(span(MONDAY, Priority.PRIORITY, policy), queried, now, Priority.PRIORITY, policy)
+    assert resumed.due == _in_november(due)
+    assert next(step for at, step in steps(resumed, Priority.PRIORITY, policy) if at > now) is Step.CHASE
+
+
+def _in_november(words: str) -> datetime:
+    return datetime.strptime(f"2026-11-{words} +0000", "%Y-%m-%d %H:%M %z")
+
+
+def test_who_was_reminded_is_not_reminded_again_for_a_working_day() -> None:
+    """Chased on Friday at 10:00: not on Friday again, nor on Monday before 10:00."""
+    friday, policy = datetime(2026, 11, 13, 10, tzinfo=UTC), Policy()
+    later = (timedelta(hours=4), timedelta(days=3, hours=-1), timedelta(days=3))
+    assert [is_reminded(friday, friday + one, Priority.ROUTINE, policy) for one in later] == [True, True, False]
+    assert not is_reminded(None, friday, Priority.ROUTINE, policy)
+    assert not is_reminded(friday, friday, Priority.URGENT, policy)
+
+
+@given(moments, st.timedeltas(timedelta(0), timedelta(days=60)), st.sampled_from(Priority))
+def test_a_running_clock_has_a_next_moment(received: datetime, late: timedelta, priority: Priority) -> None:
+    """An end that has passed is asked at once; a reminder that has is not."""
+    schedule, begins = steps(span(received, priority, Policy()), priority, Policy()), received + late
+    first = first_check(schedule, begins)
+    assert first > begins or (first, Step.OVERDUE) in schedule
 
 
 def test_what_was_overdue_when_the_agency_asked_stays_so() -> None:

@@ -21,7 +21,7 @@ from app.referrals import delivery, drafts, fan_out
 from app.referrals.batches import accept as batches
 from app.referrals.batches import sweep
 from app.referrals.heartbeat import Beating, beat, silent_seconds
-from app.referrals.timekeeper import Timekeeper
+from app.referrals.timekeeper import Timekeeper, look_again
 from app.settings import Settings
 from workers.channels import Channels, Reached
 from workers.counting import Counting
@@ -37,6 +37,7 @@ log = logger()
 TICK_SECONDS = 1.0
 _HEARTBEAT_TICKS = 5
 _DRAFT_TICKS = 60
+_LOST_TICKS = 3_600
 _SILENT_SECONDS = 15.0  # three wake-ups that came through to no worker
 _SWEEP_TICKS = 10
 _ADOPT_TICKS = 15  # longer than a worker's knowledge of the channels is old
@@ -121,7 +122,13 @@ class Scheduler:
                 await delivery.adopt(connection, reached.answering, told)
 
     async def _keep_time(self) -> None:
-        """Chase, alert, mark overdue, expire. Done here, not by a worker: one statement finds that nothing is due."""
+        """Chase, alert, mark overdue, expire. Done here, not by a worker: one statement finds that nothing is due.
+
+        First of all when it begins to lead, and now and then, it looks for clocks that a program before has lost.
+        """
+        if (self._ticks - 1) % _LOST_TICKS == 0:
+            async with self._database.transaction(AS_WORKER) as connection:
+                await look_again(connection)
         while await self._timekeeper.run(self._database, SCHEDULER):
             pass
 

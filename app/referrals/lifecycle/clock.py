@@ -12,7 +12,7 @@ from app.parties.codes import Priority
 from app.parties.policy import Policy
 from app.referrals.codes import priority_of
 from app.referrals.lifecycle.notify import inboxes_changed
-from app.referrals.schedule import Span, expiry, next_check, steps
+from app.referrals.schedule import Span, expiry, first_check, steps
 
 _CHASE = text("""
     WITH chased AS (
@@ -54,7 +54,7 @@ _SET_CHECKS = text("""
 """)
 
 _RUNNING = text("""
-    SELECT priority, coalesce(clock_from, created_at) AS received, now() AS now FROM dispatch
+    SELECT priority, coalesce(clock_from, created_at) AS received, next_check_at, now() AS now FROM dispatch
      WHERE id = :id AND state IN ('queued', 'delivered', 'acknowledged')
        FOR NO KEY UPDATE
 """)
@@ -107,11 +107,10 @@ async def extend(connection: Connection, actor: Actor, dispatch_id: UUID, due_at
         return False
     priority = Priority(priority_of(row.priority))
     given = Span(row.received, due_at, expiry(due_at, priority, policy))
-    times = {
-        "due_at": given.due,
-        "expires_at": given.expires,
-        "next_check_at": next_check(steps(given, priority, policy), row.now),
-    }
+    check = first_check(steps(given, priority, policy), row.now)
+    if row.next_check_at is not None and row.next_check_at <= row.now:
+        check = row.next_check_at  # what the clock has come for already, and not yet asked, it still asks
+    times = {"due_at": given.due, "expires_at": given.expires, "next_check_at": check}
     agency = await connection.scalar(_EXTEND, {"id": dispatch_id, **times, **actor.parameters()})
     await inboxes_changed(connection, [agency])
     return True

@@ -15,7 +15,7 @@ from app.parties.directory import Directory
 from app.parties.policy import Policy
 from app.referrals.codes import priority_of
 from app.referrals.lifecycle.notify import inboxes_changed
-from app.referrals.schedule import Span, next_check, resume, steps
+from app.referrals.schedule import Span, first_check, resume, steps
 from app.referrals.states import FINAL, DispatchState
 
 _LOCK = text("""
@@ -82,5 +82,5 @@ def _resumed(row: Row[Any], policy: Policy) -> dict[str, Any]:
         "clock_from": resumed.received,
         "due_at": resumed.due,
         "expires_at": resumed.expires,
-        "next_check_at": next_check(steps(resumed, priority, policy), row.now),
+        "next_check_at": first_check(steps(resumed, priority, policy), row.now),
     }
