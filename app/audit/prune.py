@@ -1,8 +1,9 @@
 """Pruning: the oldest entries lose their content, the tree keeps their hashes, and the log tells of it, signed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 import orjson
 from sqlalchemy import text
@@ -11,6 +12,7 @@ from app.audit.entry import commit
 from app.audit.note import NotSigned, Signer, VerifierKey
 from app.audit.pruned import PRUNED, Declaration, declared
 from app.audit.record import Actor, Event, Operation, record
+from app.audit.verify import verify
 from app.db import Connection
 
 BATCH = 10_000
@@ -36,8 +38,19 @@ _DELETE = text("""
 """)
 
 
-async def boundary(connection: Connection, before: datetime) -> int:
-    """The first entry of `before` (with a zone) or later: the content of all before it may go."""
+async def boundary(
+    connection: Connection,
+    before: datetime,
+    keys: Sequence[VerifierKey],
+    file: Path | None = None,
+    progress: Callable[[int], None] = lambda _size: None,
+) -> int:
+    """The first entry of `before` (with a zone) or later: the content of all before it may go.
+
+    Of a log that verifies alone: what its owner deleted or dated back would otherwise be signed away as pruned. So in
+    the caller's transaction, which must be REPEATABLE READ; the rest is as `verify` takes it. Raises `Tampered`.
+    """
+    await verify(connection, keys, file, progress)
     return int(await connection.scalar(_BOUNDARY, {"before": before}) or 0)
 
 

@@ -4,8 +4,8 @@ import asyncio
 import getpass
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from app.audit.export import Filters, lines
 from app.audit.note import NotSigned, Signer, VerifierKey
 from app.audit.record import Actor, Event, Operation, record
 from app.audit.seal import seal_all
-from app.audit.verify import Verified, verify
+from app.audit.verify import Tampered, Verified, verify
 from app.audit.verify_export import Export, ExportRefused, verify_export
 from app.crypto.keys import Keys
 from app.db import AS_AUDITOR, AS_OWNER, Connection, Database, act
@@ -50,9 +50,7 @@ def verify_log(data_dir: Path, trusted: list[str], say: Say) -> Proof:
     keys = [_key(line) for line in trusted]
 
     async def work(database: Database, settings: Settings, signer: Signer) -> Proof:
-        file = _file(settings, data_dir)
-        if file is None:
-            say("there is no file of checkpoints: the log is compared with those in the database alone")
+        file = _to_compare(settings, data_dir, say)
         async with _snapshot(database) as connection:
             found = await verify(connection, [signer.key, *keys], file, _progress(say))
             last = await checkpoints.latest(connection)
@@ -103,19 +101,25 @@ def check_export(file: Path, trusted: list[str], say: Say) -> Export:
         raise StartRefused(str(refusal)) from refusal
 
 
-def prune_log(data_dir: Path, before: datetime | None, reason: str, *, dry_run: bool, say: Say) -> int:
+def prune_log(
+    data_dir: Path, before: datetime | None, reason: str, trusted: list[str], *, dry_run: bool, say: Say
+) -> int:
     """Delete the content of the entries before a time (UTC), or older than the settings keep them; returns how many.
 
-    First the log says so, and that is sealed and signed; what a killed run has left is then deleted too.
-    Raises `StartRefused`.
+    First the log is verified (`trusted` as in `verify_log`); then it says so, and that is sealed and signed; what a
+    killed run has left is deleted too. Raises `StartRefused`, also where the log was tampered with.
     """
+    keys = [_key(line) for line in trusted]
 
     async def work(database: Database, settings: Settings, signer: Signer) -> int:
         moment = before or _kept_since(settings)
+        file = _to_compare(settings, data_dir, say)
+        with _refusing_tampered():
+            async with _snapshot(database) as connection:
+                to = await prune.boundary(connection, moment, [signer.key, *keys], file, _progress(say))
+        if dry_run:
+            return to
         async with database.transaction(AS_OWNER) as connection:
-            to = await prune.boundary(connection, moment)
-            if dry_run:
-                return to
             await prune.declare(connection, operator(), signer, to, moment, reason)
         # Also where it was declared before: a run that was killed may not have come this far.
         await _seal_and_sign(database, settings, data_dir, signer, prune.is_sealed)
@@ -215,6 +219,31 @@ def _signer(settings: Settings) -> Signer:
 def _file(settings: Settings, data_dir: Path, *, existing: bool = True) -> Path | None:
     file = settings.checkpoint_file or data_dir.expanduser() / "checkpoints.jsonl"
     return file if file.exists() or (not existing and file.parent.is_dir()) else None
+
+
+def _to_compare(settings: Settings, data_dir: Path, say: Say) -> Path | None:
+    """The file of checkpoints to compare the log with, None where none is named. Raises `StartRefused`."""
+    file = _file(settings, data_dir)
+    if file is None and settings.checkpoint_file is not None:
+        raise StartRefused(
+            f"GAIN_CHECKPOINT_FILE: {settings.checkpoint_file} is not there: bring the file that the scheduler writes; "
+            "unset, the log is compared with the checkpoints in the database alone"
+        )
+    if file is None:
+        say("there is no file of checkpoints: the log is compared with those in the database alone")
+    return file
+
+
+@contextmanager
+def _refusing_tampered() -> Iterator[None]:
+    """Turn what verification finds within the block into `StartRefused`."""
+    try:
+        yield
+    except Tampered as finding:
+        raise StartRefused(
+            f"nothing was pruned, for the log does not verify: {finding} "
+            "(of a log with an earlier master secret, give its public key: --key)"
+        ) from finding
 
 
 def _key(line: str) -> VerifierKey:
