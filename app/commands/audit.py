@@ -51,10 +51,12 @@ def audit_key(data_dir: DataDirectory = HERE) -> None:
 @commands.command("export")
 def export_audit(
     output: Annotated[Path, typer.Option(help="File to write, readable to you alone.")],
-    party: Annotated[str | None, typer.Option(help="Only what this party did or was given.")] = None,
+    party: Annotated[str | None, typer.Option(help="Only what this party (a code) did or was given.")] = None,
     since: Moment = None,
     until: Moment = None,
-    recipient: Annotated[str, typer.Option(help="Whom it is for, as the log will tell.")] = "ICO",
+    recipient: Annotated[
+        str, typer.Option(help="Whom it is for, as the log will tell: a party's code, or ICO.")
+    ] = "ICO",
     reason: Reason = "",
     data_dir: DataDirectory = HERE,
 ) -> None:

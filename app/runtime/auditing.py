@@ -4,13 +4,14 @@ import asyncio
 import getpass
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from app.administration import log_words
 from app.audit import checkpoints, prune
 from app.audit.checkpoints import Signed
 from app.audit.entry import commit
@@ -62,7 +63,8 @@ def verify_log(data_dir: Path, trusted: list[str], say: Say) -> Proof:
 def export_log(data_dir: Path, output: Path, filters: Filters, recipient: str, reason: str, say: Say) -> int:
     """Write the log to a file (0600), whole or a selection; returns the number of entries the checkpoint covers.
 
-    The disclosure to `recipient` is itself logged first. Raises `StartRefused`.
+    The disclosure to `recipient` is itself logged first, so that and the selection's party are codes that the log's
+    readers know, and no words. Raises `StartRefused`.
     """
     event = Event(
         Operation.DISCLOSURE,
@@ -74,6 +76,7 @@ def export_log(data_dir: Path, output: Path, filters: Filters, recipient: str, r
 
     async def work(database: Database, settings: Settings, signer: Signer) -> int:
         async with database.transaction(AS_OWNER) as connection:
+            await _refuse_words(connection, {"--recipient": recipient, "--party": filters.party})
             await record(connection, operator(), [event])
         signed = await _seal_and_sign(database, settings, data_dir, signer)
         with refusing(f"write {output}"):
@@ -143,6 +146,13 @@ def operator() -> Actor:
     except (KeyError, OSError):  # a container may run us under a number without a name
         name = str(os.getuid())
     return Actor("GAIN", f"operator {name}")
+
+
+async def _refuse_words(connection: Connection, given: Mapping[str, str | None]) -> None:
+    """Raise `StartRefused` for an option that is no party's code: it would stand in the log, in clear, for ever."""
+    for option, code in given.items():
+        if code is not None and not await log_words.is_party(connection, code):
+            raise StartRefused(f"{option} takes one of {', '.join(await log_words.parties(connection))}")
 
 
 async def _delete(database: Database, to: int, say: Say) -> int:
