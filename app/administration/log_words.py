@@ -50,6 +50,11 @@ async def is_party(connection: Connection, code: str) -> bool:
     return code in _BESIDES or await connection.scalar(select(Party.code).where(Party.code == code)) is not None
 
 
+async def parties(connection: Connection) -> Sequence[str]:
+    """The codes that `is_party` knows, in order; those of no party are last."""
+    return [*await connection.scalars(select(Party.code).order_by(Party.code)), *sorted(_BESIDES)]
+
+
 def _uuid(text: str) -> UUID | None:
     try:
         return UUID(text)

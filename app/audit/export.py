@@ -20,7 +20,7 @@ from app.audit import prove
 from app.audit.checkpoints import Signed
 from app.audit.entry import COLUMNS, encoded
 from app.audit.note import VerifierKey
-from app.audit.pruned import PRUNED
+from app.audit.pruned import OF_PRUNINGS
 from app.db import Connection
 
 WHOLE, SELECTION = "whole", "selection"
@@ -43,11 +43,13 @@ _ONE = text(f"""
      WHERE audit_entry.sequence = :sequence
 """)  # noqa: S608
 
-# A declaration that reaches further stands later, so the last one covers whatever was pruned.
+# A declaration that reaches further stands later, so the last one covers whatever was pruned. OFFSET 0 begins with
+# declarations, which are few: a walk from the log's end to the first of them reads all of it.
 _DECLARATION = text(f"""
     SELECT audit_entry.sequence, audit_entry.leaf, {COLUMNS}
-      FROM audit_event JOIN audit_entry ON audit_event.id = audit_entry.event_id
-     WHERE audit_event.action = :action AND audit_entry.sequence < :size
+      FROM audit_event CROSS JOIN LATERAL (
+           SELECT sequence, leaf FROM audit_entry WHERE event_id = audit_event.id OFFSET 0) AS audit_entry
+     WHERE audit_event.{OF_PRUNINGS} AND audit_entry.sequence < :size
      ORDER BY audit_entry.sequence DESC LIMIT 1
 """)  # noqa: S608
 
@@ -95,7 +97,7 @@ async def one(connection: Connection, sequence: int, signed: Signed, key: Verifi
     row = (await connection.execute(_ONE, {"sequence": sequence})).one()
     rows = [row]
     if row.id is None:
-        rows += await connection.execute(_DECLARATION, {"action": PRUNED, "size": signed.size})
+        rows += await connection.execute(_DECLARATION, {"size": signed.size})
     lines = [_line(row, await prove.inclusion(connection, row.sequence, signed.size)) for row in rows]
     return b"".join([_head(SELECTION, signed, key), *lines])
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.audit.pruned import OF_PRUNINGS
 from app.db import Base
 
 OF_OPERATORS = "actor LIKE 'command:%' OR actor LIKE 'operator %'"
@@ -59,6 +60,7 @@ class AuditEvent(Base):
         Index("ix_audit_event_referral_id", "referral_id", "id"),
         # Who has used the commands: few rows, so that a search knows a name the log has from one it has not.
         Index("ix_audit_event_operator", "actor", postgresql_where=text(OF_OPERATORS)),
+        Index("ix_audit_event_pruned", "id", postgresql_where=text(OF_PRUNINGS)),
     )
 
 

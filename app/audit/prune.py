@@ -1,16 +1,18 @@
 """Pruning: the oldest entries lose their content, the tree keeps their hashes, and the log tells of it, signed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 import orjson
 from sqlalchemy import text
 
 from app.audit.entry import commit
 from app.audit.note import NotSigned, Signer, VerifierKey
-from app.audit.pruned import PRUNED, Declaration, declared
+from app.audit.pruned import OF_PRUNINGS, PRUNED, Declaration, declared
 from app.audit.record import Actor, Event, Operation, record
+from app.audit.verify import verify
 from app.db import Connection
 
 BATCH = 10_000
@@ -23,11 +25,13 @@ _BOUNDARY = text("""
         (SELECT size FROM audit_head))
 """)
 _RAISE = text("UPDATE audit_head SET pruned = greatest(pruned, :to)")
-_DECLARED = text("SELECT detail::text AS detail FROM audit_event WHERE action = :action ORDER BY id")
-_UNSEALED = text("""
-    SELECT EXISTS (SELECT FROM audit_event
-                    WHERE action = :action AND NOT EXISTS (SELECT FROM audit_entry WHERE event_id = audit_event.id))
-""")
+_DECLARED = text(f"SELECT detail::text AS detail FROM audit_event WHERE {OF_PRUNINGS} ORDER BY id")  # noqa: S608
+# OFFSET 0 asks for each by its id: any other plan may read every entry.
+_UNSEALED = text(f"""
+    SELECT EXISTS (
+        SELECT FROM audit_event WHERE {OF_PRUNINGS}
+           AND NOT EXISTS (SELECT FROM audit_entry WHERE event_id = audit_event.id OFFSET 0))
+""")  # noqa: S608
 _ALLOW = text("SELECT set_config('gain.pruning', 'on', true)")
 _DELETE = text("""
     DELETE FROM audit_event WHERE id = ANY(ARRAY(
@@ -36,8 +40,19 @@ _DELETE = text("""
 """)
 
 
-async def boundary(connection: Connection, before: datetime) -> int:
-    """The first entry of `before` (with a zone) or later: the content of all before it may go."""
+async def boundary(
+    connection: Connection,
+    before: datetime,
+    keys: Sequence[VerifierKey],
+    file: Path | None = None,
+    progress: Callable[[int], None] = lambda _size: None,
+) -> int:
+    """The first entry of `before` (with a zone) or later: the content of all before it may go.
+
+    Of a log that verifies alone: what its owner deleted or dated back would otherwise be signed away as pruned. So in
+    the caller's transaction, which must be REPEATABLE READ; the rest is as `verify` takes it. Raises `Tampered`.
+    """
+    await verify(connection, keys, file, progress)
     return int(await connection.scalar(_BOUNDARY, {"before": before}) or 0)
 
 
@@ -61,7 +76,7 @@ async def allowed(connection: Connection, keys: Sequence[VerifierKey]) -> int:
     The head's own mark is not asked: the database's owner can set that.
     """
     furthest = 0
-    for row in await connection.execute(_DECLARED, {"action": PRUNED}):
+    for row in await connection.execute(_DECLARED):
         with suppress(NotSigned):
             furthest = max(furthest, declared(orjson.loads(row.detail or "{}"), keys))
     return furthest
@@ -69,7 +84,7 @@ async def allowed(connection: Connection, keys: Sequence[VerifierKey]) -> int:
 
 async def is_sealed(connection: Connection) -> bool:
     """Whether every declaration is an entry."""
-    return not await connection.scalar(_UNSEALED, {"action": PRUNED})
+    return not await connection.scalar(_UNSEALED)
 
 
 async def delete(connection: Connection, start: int, to: int) -> tuple[int, int | None]:

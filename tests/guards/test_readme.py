@@ -22,3 +22,10 @@ def test_every_link_leads_to_a_file() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_page_of_the_log_names_the_events_of_the_key_ring() -> None:
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    told = next(line for line in page.splitlines() if line.startswith("| `gain keyring "))
+    code = (ROOT / "app" / "runtime" / "key_ring.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(?:keyring)?\.(\w+)`", told)) == set(re.findall(r'"keyring\.(\w+)"', code))
