@@ -148,12 +148,14 @@ def migrate() -> None:
     """
     import asyncio
 
+    from app.logs import configure
     from app.runtime.migrate import prepare, seal
     from app.runtime.reach import needing_database
     from app.settings import Settings
 
     settings = Settings()
     _need(settings, "database_url", secret=False)
+    configure("migrate", settings.log_level)
     with needing_database():
         asyncio.run(prepare(settings.database_url, settings))
         sealed = asyncio.run(seal(settings, lambda done: say(f"{done} rows of an earlier version sealed")))

@@ -1,4 +1,7 @@
-"""Runs the migrations: on the connection that `app.runtime.migrate` gives, or for the alembic command on its own."""
+"""Runs the migrations: on the connection that `app.runtime.migrate` gives, or for the alembic command on its own.
+
+Each in a transaction of its own: no lock of one is held through the next, and whatever ends a run leaves whole ones.
+"""
 
 import asyncio
 
@@ -11,7 +14,9 @@ from app.settings import settings
 
 
 def _run(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    context.configure(
+        connection=connection, target_metadata=metadata, compare_server_default=True, transaction_per_migration=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 
@@ -27,7 +32,9 @@ async def _run_alone() -> None:
 
 def _run_offline() -> None:
     """Print the SQL instead of running it (`alembic upgrade head --sql`)."""
-    context.configure(dialect_name="postgresql", target_metadata=metadata, literal_binds=True)
+    context.configure(
+        dialect_name="postgresql", target_metadata=metadata, literal_binds=True, transaction_per_migration=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 

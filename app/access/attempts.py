@@ -4,11 +4,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from app.access.networks import counted
+
 _ADDRESSES = 10_000
 
 
 class Attempts:
-    """At most `limit` attempts an address in any `seconds`. Each gateway process counts for itself."""
+    """At most `limit` attempts an address (of IPv6: a /64) in any `seconds`. Each gateway process counts for itself."""
 
     def __init__(self, limit: int = 10, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -20,7 +22,7 @@ class Attempts:
         """Count an attempt and return 0; or, over the limit, count nothing and return the seconds to wait."""
         now = self._clock()
         self._forget(now)
-        made = self._made.setdefault(address, deque())
+        made = self._made.setdefault(counted(address), deque())
         while made and made[0] <= now - self._seconds:
             made.popleft()
         if len(made) >= self._limit:
@@ -31,7 +33,7 @@ class Attempts:
     def left(self, address: str) -> float:
         """Count nothing, and return the seconds to wait; 0 where an attempt would be let in."""
         now = self._clock()
-        made = [at for at in self._made.get(address, ()) if at > now - self._seconds]
+        made = [at for at in self._made.get(counted(address), ()) if at > now - self._seconds]
         return made[0] + self._seconds - now if len(made) >= self._limit else 0.0
 
     def _forget(self, now: float) -> None:

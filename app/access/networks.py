@@ -17,6 +17,8 @@ from app.settings import Settings, SettingsError
 
 Network = IPv4Network | IPv6Network
 
+_COUNTED_PREFIX = 64
+
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """The networks that these texts name, such as `10.4.0.0/16`. Raises `ValueError` for any that is none."""
@@ -39,6 +41,28 @@ def is_within(address: str, networks: Iterable[Network]) -> bool:
     if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
         found = found.ipv4_mapped
     return any(found in network for network in networks)
+
+
+def counted(address: str) -> str:
+    """What stands for an address wherever attempts are counted by where they come from; never an address to be shown.
+
+    IPv6 is counted by its /64: that is what one machine is given to choose its address from (RFC 4291 section 2.5.1),
+    2^64 fresh starts otherwise. All that is no address is counted as one. A port that a proxy appended is left out.
+    """
+    text = address.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return ""
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((int(found), _COUNTED_PREFIX), strict=False))
 
 
 class Proxies:

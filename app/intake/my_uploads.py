@@ -81,33 +81,31 @@ async def progress_page(
     after: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
     """How far an upload is, and the rows that were refused, by their numbers."""
-    found = await _progress(connection, principal, id, after)
+    found = await _progress(connection, principal, id)
     await progress.shown(connection, principal, id)
-    if found["rows"]:
+    rows = await progress.errors(connection, id, after, _ROWS + 1)
+    if rows:
         await progress.errors_shown(connection, principal, id)
-    return pages.render("my_upload_progress.html", request=request, **found)
+    more = rows[_ROWS - 1]["row"] if len(rows) > _ROWS else None
+    return pages.render("my_upload_progress.html", request=request, **found, rows=rows[:_ROWS], after=after, more=more)
 
 
 @router.get("/uploads/{id}/progress", response_class=Response)
 @permit(Action.READ_BATCH)
 @unattended
 async def progress_part(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
-    """The part of that page that changes, for its script: of the look that the page's own event tells of."""
-    return pages.render("my_upload_part.html", **await _progress(connection, principal, id, 0))
+    """The figures of that page, for its script: of the look that the page's own event tells of.
+
+    Never a refused row: those only the page shows, which its script loads again at the end, and which is logged.
+    """
+    return pages.render("my_upload_part.html", **await _progress(connection, principal, id))
 
 
-async def _progress(connection: Connection, principal: Principal, id: UUID, after: int) -> dict[str, Any]:
+async def _progress(connection: Connection, principal: Principal, id: UUID) -> dict[str, Any]:
     found = await progress.get(connection, progress.visible(principal), id)
     if found is None:
         raise Problem(NOT_FOUND)
-    rows = await progress.errors(connection, id, after, _ROWS + 1)
-    return {
-        "batch": found.document,
-        "under_way": found.document["state"] in _UNDER_WAY,
-        "rows": rows[:_ROWS],
-        "after": after,
-        "more": rows[_ROWS - 1]["row"] if len(rows) > _ROWS else None,
-    }
+    return {"batch": found.document, "under_way": found.document["state"] in _UNDER_WAY}
 
 
 async def _refused(request: Request, principal: Principal, words: str, status: int) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from alembic import command
@@ -16,7 +17,7 @@ from app.db import AS_OWNER, Database
 from app.parties import reference as parties
 from app.referrals.seal_earlier import seal_earlier
 from app.routing import reference as routing
-from app.runtime import roles
+from app.runtime import brief_locks, roles
 from app.runtime.refusal import StartRefused
 from app.settings import Settings
 
@@ -27,19 +28,17 @@ _LOCK_POLL_SECONDS = 0.1
 async def migrate(database_url: str, revision: str = "head") -> None:
     """Apply every migration up to `revision` that the database lacks. Two at once are safe: the second waits.
 
-    Raises `StartRefused` where roles are missing that this user may not make.
+    Each is a transaction of its own, but for what it must commit on its way. Whoever uses a table meanwhile waits for
+    a lock of `brief_locks.LOCK_SECONDS` at most. Raises `StartRefused` where roles are missing that this user may not
+    make, and where a table stays in use for too long.
     """
     engine = create_async_engine(database_url, poolclass=pool.NullPool, hide_parameters=True)
     try:
         async with engine.connect() as connection:
             await roles.make(await connection.execution_options(isolation_level="AUTOCOMMIT"))
-        async with engine.connect() as connection:
-            # Of the session, not of a transaction: a migration may need to commit on its way.
-            await _lock(connection)
-            await connection.run_sync(_upgrade, revision)
-            await connection.commit()
     finally:
         await engine.dispose()
+    await brief_locks.again_and_again(partial(_migrate, database_url, revision))
 
 
 async def prepare(database_url: str, settings: Settings | None = None) -> None:
@@ -89,6 +88,19 @@ def configuration() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__path__[0])).replace("%", "%%"))
     return config
+
+
+async def _migrate(database_url: str, revision: str) -> None:
+    engine = create_async_engine(database_url, poolclass=pool.NullPool, hide_parameters=True)
+    brief_locks.wait_briefly(engine)
+    try:
+        async with engine.connect() as connection:
+            # Of the session, not of a transaction: a migration may need to commit on its way.
+            await _lock(connection)
+            await connection.run_sync(_upgrade, revision)
+            await connection.commit()
+    finally:
+        await engine.dispose()
 
 
 async def _lock(connection: AsyncConnection) -> None:

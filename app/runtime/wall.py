@@ -45,6 +45,15 @@ MUTE = {
     "log_error_verbosity": "terse",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
+    # What is sent is in a parsed statement and in its plan too, as constants.
+    "debug_print_raw_parse": "off",
+    "debug_print_parse": "off",
+    "debug_print_rewritten": "off",
+    "debug_print_plan": "off",
+    # Extensions that many servers load. Both write to the log themselves, whatever the settings above say.
+    "auto_explain.log_min_duration": "-1",
+    "pgaudit.log": "none",
+    "pgaudit.role": "",
 }
 """What keeps PostgreSQL from writing statements, their values and the rows they fail on into its own log, unsealed."""
 
@@ -66,7 +75,7 @@ async def complaints(database_url: str) -> list[str]:
 def talkative(told: Mapping[str, str | None]) -> list[str]:
     """Pure: which settings let PostgreSQL's log hold what was sent, and what to set; those it has not are none."""
     return [
-        f"{name} is {value}, so its log may hold what is personal: set {name} = {MUTE[name]}"
+        f"{name} is {value}, so its log may hold what is personal: set {name} = '{MUTE[name]}'"
         for name, value in told.items()
         if value is not None and value != MUTE[name] and value not in _MUTER.get(name, ())
     ]

@@ -236,6 +236,16 @@ async def test_a_stranger_elsewhere_does_not_keep_somebody_out(configuration: Se
         assert (await failed(cast.client(ORIGIN), someone.username, 1))[0].status_code == 401
 
 
+async def test_all_addresses_of_a_64_are_locked_out_like_one(configuration: Settings, database: Database) -> None:
+    async def tries(client: str) -> int:
+        async with gateway(configuration, database, client=client) as cast:
+            return (await failed(cast.client(ORIGIN), "a@b.example", 1))[0].status_code
+
+    assert [await tries(f"2001:db8:0:7::{number}") for number in range(1, 7)] == [401] * 5 + [429]
+    assert await tries("2001:db8:0:7:ffff:ffff:ffff:ffff") == 429
+    assert await tries("2001:db8:0:8::1") == 401
+
+
 async def test_from_many_addresses_a_name_is_locked_out_for_all_after_fifty_failures(
     cast: Cast, database: Database
 ) -> None:

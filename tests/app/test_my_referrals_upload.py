@@ -53,9 +53,28 @@ async def test_a_file_becomes_referrals_and_its_bad_rows_are_told_by_number(
     assert "3 of 3 rows done" in page
     assert re.search(r'<th scope="row"[^>]*>3</th>\s*<td[^>]*>.*?<code>column/priority</code>', page)
     assert "soon" not in page
-    assert 'data-under-way="no"' in (await browser.get(f"{address}/progress")).text
+    part = (await browser.get(f"{address}/progress")).text
+    assert 'data-under-way="no" data-rejected="1"' in part
+    assert "3 of 3 rows done" in part
     assert len(await rows(database, "SELECT id FROM referral")) == 2
     assert address in (await browser.get(PATH)).text
+
+
+async def test_refused_rows_are_shown_by_no_answer_without_an_event(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    """The page opened while the upload is under way, its script's looks, and the page that the script loads again."""
+    browser = await signed_in(cast, "SWP")
+    sent = "\r\n".join([HEADINGS, row("A1"), row("A2", priority="soon")])
+    address = (await uploaded(browser, sent)).headers["location"]
+    seen = [await browser.get(address), await browser.get(f"{address}/progress")]
+    await workers.run()
+    seen += [await browser.get(f"{address}/progress") for _ in range(2)]
+    seen.append(await browser.get(address))
+    shown = [answer.headers["x-request-id"] for answer in seen if "column/priority" in answer.text]
+    logged = "SELECT request_id FROM audit_event WHERE action = 'batch.errors_read' ORDER BY id"
+    assert shown == [event["request_id"] for event in await rows(database, logged)]
+    assert shown[-1] == seen[-1].headers["x-request-id"]
 
 
 async def test_the_same_form_sent_twice_is_one_upload(cast: Cast, database: Database) -> None:

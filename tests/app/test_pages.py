@@ -122,11 +122,19 @@ async def test_keys_cannot_be_tried_out_at_speed(cast: Cast) -> None:
 def test_attempts_count_for_a_minute_and_for_one_address() -> None:
     now = 0.0
     attempts = Attempts(limit=2, seconds=60, clock=lambda: now)
-    assert [attempts.wait("a"), attempts.wait("a"), attempts.wait("b")] == [0, 0, 0]
+    assert [attempts.wait(one) for one in ("192.0.2.7", "192.0.2.7", "192.0.2.8")] == [0, 0, 0]
     now = 20.0
-    assert attempts.wait("a") == 40
+    assert attempts.wait("192.0.2.7") == 40
     now = 61.0
-    assert attempts.wait("a") == 0
+    assert attempts.wait("192.0.2.7") == 0
+
+
+def test_a_network_of_2_to_the_64_addresses_has_the_attempts_of_one() -> None:
+    attempts = Attempts(limit=2, clock=lambda: 0.0)
+    assert [attempts.wait(one) for one in ("2001:db8::1", "2001:db8::2", "2001:db8::3")] == [0, 0, 60]
+    assert attempts.left("2001:db8::4") == 60
+    assert attempts.left("2001:db8:0:1::1") == 0
+    assert [attempts.wait(one) for one in ("", "nonsense", "10.4.0.1.example")] == [0, 0, 60]
 
 
 @pytest.mark.parametrize(

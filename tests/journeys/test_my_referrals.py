@@ -8,7 +8,7 @@ from playwright.async_api import Browser, expect
 
 from app.access.policy import Role
 from app.db import Database
-from tests.acts import QUESTION, inbox
+from tests.acts import QUESTION, inbox, rows
 from tests.app.people import PASSWORD, Someone, invited
 from tests.app.test_my_referrals_upload import HEADINGS, row
 from tests.conftest import HIT, Cast, Workers
@@ -148,6 +148,10 @@ async def test_a_force_submits_replies_reads_and_records(
     # By its script in two seconds, or loaded again in five.
     await expect(page.get_by_text("2 of 2 rows done")).to_be_visible(timeout=15_000)
     await expect(page.get_by_role("rowheader", name="3")).to_be_visible()
+    # What was refused is shown by the page, loaded again at the end, and by nothing else: each look is in the log.
+    await expect(page.locator("script[src*='upload.js']")).to_have_count(0)
+    looks = await rows(database, "SELECT id FROM audit_event WHERE action = 'batch.errors_read'")
+    assert len(looks) >= 2
     await visitor.stands_at(await page.get_by_role("heading", level=1).inner_text())
     assert [line for line in visitor.complaints if "422" not in line] == []
     await context.close()

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 from starlette.requests import Request
 
-from app.access.networks import Proxies, is_within, parse_networks
+from app.access.networks import Proxies, counted, is_within, parse_networks
 from app.settings import Settings, SettingsError
 
 CERTIFICATE = b"0\x82 as good as any DER"
@@ -60,6 +60,21 @@ def test_an_address_is_within_a_network_or_not() -> None:
     assert is_within("2001:db8::5", networks)
     for stranger in ("10.5.0.0", "2001:db9::", "", "10.4.0.1.example"):
         assert not is_within(stranger, networks)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "as_one"),
+    [
+        ("192.0.2.7 192.0.2.7:5678 ::ffff:192.0.2.7 [::ffff:192.0.2.7]:443 ::ffff:c000:207", "192.0.2.7"),
+        ("2001:db8::1 2001:db8::ffff:0:0:1 2001:DB8:0:0:1:2:3:4 [2001:db8::5]:443 [2001:db8::6]", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0 fe80::2", "fe80::/64"),
+        ("::1 [::1]:443", "::/64"),
+        ("unknown _hidden 10.4.0.1.example 10.4.0.256 [] 1.2.3.4:5:6 :443", ""),
+    ],
+)
+def test_what_one_machine_may_call_itself_is_counted_as_one(addresses: str, as_one: str) -> None:
+    assert {counted(one) for one in addresses.split(" ")} == {as_one}
 
 
 @pytest.mark.parametrize("text", ["10.4.0.1/16", "10.4.0.0/33", "hmrc.example", "*"])

@@ -2,6 +2,7 @@
 
 They are counted by user name and address together, so that a stranger does not keep out whoever signs in from somewhere
 else; by address, for who tries many names; and by name alone, with ten times as many free, for who has many addresses.
+A /64 of IPv6 is one address.
 
 Every attempt counts as failed from before it is looked at until it has succeeded, so many at once gain nothing. A user
 name that nobody has is counted like any other: what is told and when gives no account away. Who is locked out keeps
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from app.access.networks import counted
 from app.crypto.keys import Keys, Purpose
 from app.db import Connection
 
@@ -40,7 +42,7 @@ class Attempt:
         Those with the name begin with that of the name, so that all of them can be forgotten.
         """
         name = self.name(keys)
-        address = keys.digest(Purpose.SIGN_IN, f"address {self.address}".encode())
+        address = keys.digest(Purpose.SIGN_IN, f"address {counted(self.address)}".encode())
         return (
             (name, waits(FREE_BY_NAME)),
             (name + address, waits(FREE_BY_BOTH)),
