@@ -3,15 +3,15 @@
 import asyncio
 import time
 
-from sqlalchemy import TextClause, text
+import asyncpg
 
-from app.crypto.vault import blind_index_of, sealing_vault
-from app.db import Database
+from app.crypto.vault import blind_index_for, sealing_vault_at
+from app.db import AS_GATEWAY, Database, Numbered
 from app.referrals import accept as module
-from app.referrals.accept import Submission, accept
+from app.referrals.accept import accept_at_once
 from benchmarks.fan_out import submission
 from benchmarks.measure import Figure, Measurement, compare, interleaved
-from benchmarks.referrals import AS_ORIGINATOR
+from benchmarks.referrals import AS_ORIGINATOR, ORIGINATOR
 from benchmarks.stage import Stage
 
 _LANES = 4
@@ -35,7 +35,7 @@ async def run(stage: Stage) -> list[Figure]:
     return figures
 
 
-def _accepting(stage: Stage, database: Database, size: int, statement: TextClause | None = None) -> Measurement:
+def _accepting(stage: Stage, database: Database, size: int, statement: Numbered | None = None) -> Measurement:
     async def measure() -> float:
         await stage.checkpoint()
         total = 0
@@ -43,9 +43,10 @@ def _accepting(stage: Stage, database: Database, size: int, statement: TextClaus
 
         async def lane() -> None:
             nonlocal total
-            while time.perf_counter() < end:
-                await _accept(database, [submission(number) for number in range(size)], statement)
-                total += size
+            async with database.driver(AS_ORIGINATOR) as driver:
+                while time.perf_counter() < end:
+                    await _accept(database, driver, size, statement)
+                    total += size
 
         began = time.perf_counter()
         await asyncio.gather(*(lane() for _ in range(_LANES)))
@@ -54,19 +55,20 @@ def _accepting(stage: Stage, database: Database, size: int, statement: TextClaus
     return measure
 
 
-async def _accept(database: Database, items: list[Submission], statement: TextClause | None) -> None:
-    async with database.transaction(AS_ORIGINATOR) as connection:
-        if statement is None:
-            await accept(connection, items)
-        else:
-            vault = await sealing_vault(connection)
-            given = module.columns(items, vault, blind_index_of(connection)) | {"patience": module.PATIENCE}
-            await connection.execute(statement, given)
+async def _accept(database: Database, driver: asyncpg.Connection, size: int, statement: Numbered | None) -> None:
+    """As the gateway does: one statement, one round trip, which is the transaction."""
+    vault, index = await sealing_vault_at(database, AS_GATEWAY), blind_index_for(database.settings)
+    items = [submission(number) for number in range(size)]
+    if statement is None:
+        await accept_at_once(driver, vault, index, items)
+    else:
+        given = module.columns(items, vault, index) | {"parties": [ORIGINATOR], "patience": module.PATIENCE}
+        await statement.fetch(driver, given)
 
 
-def _unaudited() -> TextClause:
+def _unaudited() -> Numbered:
     """The accepting statement without the part that writes the log. Raises `ValueError` where it has none."""
-    whole = module._ACCEPT.text
-    start = whole.index(", logged AS (")
-    end = whole.index("SELECT id, reference, created_at FROM accepted", start)
-    return text(whole[:start] + whole[end:])
+    whole = module._ACCEPT_AT_ONCE
+    start = whole.statement.index(", logged AS (")
+    end = whole.statement.index("SELECT id, reference, created_at FROM accepted", start)
+    return Numbered(whole.statement[:start] + whole.statement[end:], whole.order)

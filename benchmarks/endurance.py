@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from app.db import Database
 from app.runtime.child import Child
+from app.runtime.plan import gain_command
 from benchmarks.fan_out import WORKERS
 from benchmarks.measure import Figure
 from benchmarks.referrals import AGENCIES, ORIGINATOR, posts
@@ -24,7 +25,7 @@ _COMPLETED = text("SELECT count(*) FROM referral WHERE state = 'completed'")
 
 
 async def run(stage: Stage) -> list[Figure]:
-    """POSTs in spells, each worked off before the next, and agencies that poll, claim and read all the while."""
+    """POSTs in spells, each worked off before the next, and agencies that read all the while; a scheduler seals."""
     total = stage.effort.size(_DISPATCHES, _QUICK_DISPATCHES)
     url = await stage.database("endurance")
     requests = posts(await stage.key(url, ORIGINATOR))
@@ -32,7 +33,7 @@ async def run(stage: Stage) -> list[Figure]:
     database = Database(stage.settings(url))
     tenth: dict[str, float] = {}
     async with stage.gateways(url) as servers:
-        with stage.worker(url, WORKERS) as worker:
+        with stage.worker(url, WORKERS) as worker, stage.process("scheduler", gain_command("scheduler"), url):
             watched = {"gateways": servers.children, "workers": [worker]}
             began, finished = time.monotonic(), 0
             polling = [asyncio.create_task(_poll(servers.ports, polls, number)) for number in range(_POLLERS)]
@@ -43,6 +44,7 @@ async def run(stage: Stage) -> list[Figure]:
                 finished = await _worked_off(database, CeleryWake(stage.settings(url)))
                 if finished >= total / 10 and not tenth:
                     tenth = {name: _resident(children) for name, children in watched.items()}
+            assert not any(task.done() for task in polling), "an agency has stopped reading"
             for task in polling:
                 task.cancel()
             await asyncio.gather(*polling, return_exceptions=True)
@@ -82,7 +84,8 @@ async def _poll(ports: list[int], polls: list[bytes], number: int) -> None:
     try:
         while True:
             for asking in polls:
-                await wire.ask(asking)
+                answer = await wire.ask(asking)
+                assert answer.status == 200, answer
                 await asyncio.sleep(0.02)
     finally:
         wire.close()

@@ -5,6 +5,7 @@ import time
 from sqlalchemy import text
 
 from app.db import Database
+from app.runtime.plan import gain_command
 from benchmarks.fan_out import WORKERS, chord_path
 from benchmarks.measure import Figure, compare, interleaved
 from benchmarks.referrals import ORIGINATOR, posts
@@ -29,7 +30,7 @@ async def run(stage: Stage) -> list[Figure]:
     requests = posts(await stage.key(url, ORIGINATOR))
     database = Database(stage.settings(url))
     async with stage.gateways(url) as ours, chord_path(stage, "saturation_chord") as chord:
-        with stage.worker(url, WORKERS) as worker:
+        with stage.worker(url, WORKERS) as worker, stage.process("scheduler", gain_command("scheduler"), url):
             await stage.warm(ours, requests, _STATUSES)
             # A worker that is still starting keeps no share.
             await eventually(lambda: _is_at_work(database), 60)

@@ -71,7 +71,7 @@ async def _warm_up(plant: Plant, database: Database) -> None:
     recorder = Recorder(plant, database)
     await recorder.open()
     await recorder.load(60, per_second=40)
-    await recorder.settle()
+    await recorder.settle(40)
     await recorder.close()
     await asyncio.sleep(1)  # a closed connection is noticed by the gateway's loop, which nothing tells us of
     plant.usual = plant.footprint()

@@ -126,14 +126,17 @@ def _end(how: str) -> None:
     os.kill(os.getpid(), int(number))
 
 
-def _meeting(folder: Path, owner: Any, name: str, *, inside: str, after: str) -> None:
-    """Have a verb meet the point `inside` when its statements are done, and `after` when they are committed."""
+def _meeting(folder: Path, owner: Any, name: str, *, inside: str, after: str, takes: bool = False) -> None:
+    """Have a verb meet the point `inside` when its statements are done, and `after` when they are committed.
+
+    Not where it did nothing: one that `takes` came back without anything, any other was given an empty list to do.
+    """
     verb: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
     @wraps(verb)
     async def meeting(connection: Any, *arguments: Any) -> Any:
         result = await verb(connection, *arguments)
-        if all(arguments):  # one of them is the list of what to do: for an empty one nothing was done
+        if result if takes else all(arguments):
             _meet(folder, inside)
             connection.info[_AFTER] = after
         return result
@@ -188,7 +191,7 @@ def _worker(folder: Path) -> None:
     from workers.process import Process
 
     _meeting(folder, lifecycle, "open_dispatches", inside="fanning-out", after="fanned-out")
-    _meeting(folder, lifecycle, "hand_over", inside="claiming", after="claimed")
+    _meeting(folder, lifecycle, "hand_over", inside="claiming", after="claimed", takes=True)
     _meeting(folder, lifecycle, "record_answers", inside="recording", after="recorded")
     _meeting_around(folder, Process, "pump", before="heard", after="finished")
     _meeting_after_commit(folder, Database)

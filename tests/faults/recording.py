@@ -19,7 +19,7 @@ from app.db import Database, is_away
 from app.referrals.documents import SubmittedReferral
 from tests.conftest import referral
 from tests.faults.footprint import differences
-from tests.faults.plant import SECRET, Plant
+from tests.faults.plant import LEASE_SECONDS, SECRET, Plant
 
 BODIES = ("HMRC", "DWP", "EA", "DVLA")
 """Whom the referrals here go to. All but EA are answered for by an adapter; EA works from its inbox."""
@@ -33,6 +33,9 @@ CANARY = "Zzyxquill7"
 """A word in the purpose of whatever is submitted, and in the text of every answer: what lies open is found by it."""
 
 _PATIENCE = 60.0
+
+RECOVERY_SECONDS = LEASE_SECONDS + 12.0
+"""Within this all work has moved on (I7): a lease, two sweeps, and a part that starts again on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +266,8 @@ class Recorder:
             await asyncio.sleep(0.1)
         return True
 
-    async def settle(self, seconds: float = 40) -> None:
-        """Wait until all work has moved on, then compare every receipt with what is stored."""
+    async def settle(self, seconds: float = RECOVERY_SECONDS) -> None:
+        """Wait until all work has moved on (I7), then compare every receipt with what is stored."""
         began = time.monotonic()
         await self.moved_on(seconds)
         self.account.recovery_seconds = time.monotonic() - began

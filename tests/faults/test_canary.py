@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from tests import canary
-from tests.faults.plant import Plant
+from tests.faults.plant import SECRET, Plant
 from tests.faults.recording import CANARY, Recorder
+from tests.invariants import audit_tree_verifies
 
 pytestmark = [pytest.mark.afterwards, pytest.mark.timeout(300)]
 
@@ -37,3 +38,11 @@ async def test_no_byte_of_what_was_sent_lies_open_after_the_faults(plant: Plant,
     metrics = await asyncio.to_thread(httpx.get, f"{plant.url}/metrics", timeout=20)
     assert canary.search_texts(WORDS, {**held, "metrics": metrics.text}) == []
     assert plant.broker.seen == []
+
+
+async def test_the_log_of_all_the_faults_verifies(plant: Plant, recorder: Recorder) -> None:
+    """Every event of every fault is sealed once, and is what was signed; nobody writes while we look."""
+    assert await recorder.submit(["EA"]) is not None
+    await recorder.settle()
+    await asyncio.to_thread(plant.scale_schedulers, 0)
+    await audit_tree_verifies(recorder.database, SECRET)

@@ -17,6 +17,8 @@ from tests.workers.outside import ADMINISTRATOR, OK
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
 AGENCY = "NRW"
+_TOLD_AGAIN = ("429", "a byte a second")
+"""After the time that it asked for; and after the deadline of a call, without which the call would never end."""
 _HOSTS = ApprovedHosts.parse("127.0.0.1=127.0.0.0/8", development=True)
 _CHANNEL = text("UPDATE party SET channel = :channel WHERE code = :agency")
 _ENDED = text("SELECT disabled_reason FROM push_endpoint WHERE agency = :agency")
@@ -60,6 +62,9 @@ async def test_an_endpoint_that_fails(plant: Plant, recorder: Recorder, pushed: 
     await asyncio.to_thread(until, lambda: sum(what is behaves for *_, what in pushed.calls) >= 5, 30, "five calls")
     assert plant.footprint()["worker"].mebibytes - before.mebibytes < 100, "it does not hold what it is sent"
     pushed.behave(OK)
+    if kind in _TOLD_AGAIN:
+        failed = {about for _, about, what in pushed.calls if what is behaves}
+        await asyncio.to_thread(until, lambda: all(len(pushed.times(one)) > 1 for one in failed), 30, "all told again")
     await _answer_everything(recorder)
     await recorder.settle()
     _keeps_to_retry_after(pushed, kind)

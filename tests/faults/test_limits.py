@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from tests.conftest import referral
 from tests.faults.beside import gateway
-from tests.faults.plant import Plant
+from tests.faults.plant import Plant, until
 from tests.faults.recording import Recorder
 
 _URGENT = text("SELECT respond_by - created_at FROM referral WHERE id = ANY(:ids) AND priority = 0")
@@ -27,9 +27,11 @@ async def test_clocks_an_hour_off_make_nothing_early_or_late(plant: Plant, recor
     await recorder.load(5, priority="urgent")
     plant.agencies("refusing")
     await recorder.load(10)
-    plant.agencies("well")
+    plant.agencies("putting-off")
     plant.die_at("claimed", times=1)
     await recorder.load(10)
+    await asyncio.to_thread(until, lambda: not plant.deaths_left(), 30, "a worker dies with what it has claimed")
+    plant.agencies("well")
     await recorder.settle()
     async with recorder.database.transaction() as connection:
         early = await connection.scalar(

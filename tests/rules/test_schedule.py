@@ -113,7 +113,8 @@ def test_what_a_question_leaves_is_in_working_time(queried: datetime, stood: tim
 def test_a_question_costs_the_agency_no_working_day(queried: datetime, left: int, stood: int) -> None:
     """Answered at the same time of a working day, as many working days are left as when it was asked."""
     policy = Policy()
-    queried = working_days_after(queried, 1, policy.working_days).replace(hour=12)
+    # London's noon: a day of UTC may be London's next, or a bank holiday before it.
+    queried = working_days_after(queried, 1, policy.working_days).astimezone(LONDON).replace(hour=12)
     now = working_days_after(queried, stood, policy.working_days)
     given = Span(queried, working_days_after(queried, left, policy.working_days) + timedelta(hours=1), queried)
     resumed = resume(given, queried, now, Priority.ROUTINE, policy)
