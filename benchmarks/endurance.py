@@ -8,7 +8,6 @@ from sqlalchemy import text
 
 from app.db import Database
 from app.runtime.child import Child
-from app.runtime.plan import gain_command
 from benchmarks.fan_out import WORKERS
 from benchmarks.measure import Figure
 from benchmarks.referrals import AGENCIES, ORIGINATOR, posts
@@ -33,7 +32,7 @@ async def run(stage: Stage) -> list[Figure]:
     database = Database(stage.settings(url))
     tenth: dict[str, float] = {}
     async with stage.gateways(url) as servers:
-        with stage.worker(url, WORKERS) as worker, stage.process("scheduler", gain_command("scheduler"), url):
+        with stage.worker(url, WORKERS) as worker, stage.scheduler(url):
             watched = {"gateways": servers.children, "workers": [worker]}
             began, finished = time.monotonic(), 0
             polling = [asyncio.create_task(_poll(servers.ports, polls, number)) for number in range(_POLLERS)]

@@ -1,15 +1,16 @@
 """Dispatches finished a second while ingest is saturated: what fan-out keeps when POSTs take all they can get."""
 
+import asyncio
 import time
+from collections.abc import Sequence
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from app.db import Database
-from app.runtime.plan import gain_command
-from benchmarks.fan_out import WORKERS, chord_path
+from benchmarks.fan_out import WORKERS, ChordPath, chord_path
 from benchmarks.measure import Figure, compare, interleaved
 from benchmarks.referrals import ORIGINATOR, posts
-from benchmarks.stage import Stage, eventually, memory
+from benchmarks.stage import Servers, Stage, eventually, memory
 
 _CONNECTIONS = 64
 _SHORTEST_SECONDS = 2.0
@@ -20,20 +21,27 @@ _AT_WORK = text("""
     SELECT EXISTS (SELECT FROM heartbeat WHERE part = 'worker')
        AND NOT EXISTS (SELECT FROM referral WHERE state = 'accepted')
 """)
+_WORKED_OFF = text("SELECT NOT EXISTS (SELECT FROM referral WHERE state IN ('accepted', 'in_progress'))")
 _STATUSES = (201, 429, 503)
 """Under saturation the broker may refuse: a bounded backlog is what keeps the workers fed."""
 
 
 async def run(stage: Stage) -> list[Figure]:
-    """Gateway, workers and scheduler under 64 connections that never pause, beside the chord on an idle machine."""
-    url = await stage.database("saturation")
+    """Gateway, workers and scheduler under 64 connections that never pause; the chord beside a bare endpoint under as
+    many, and on an idle machine. What the broker has left to do is done before another is measured."""
+    url, bare_url = await stage.database("saturation"), await stage.database("saturation_bare")
     requests = posts(await stage.key(url, ORIGINATOR))
     database = Database(stage.settings(url))
-    async with stage.gateways(url) as ours, chord_path(stage, "saturation_chord") as chord:
-        with stage.worker(url, WORKERS) as worker, stage.process("scheduler", gain_command("scheduler"), url):
+    async with (
+        stage.gateways(url) as ours,
+        stage.baseline("benchmarks.baselines.bare:app", bare_url) as bare,
+        chord_path(stage, "saturation_chord") as chord,
+    ):
+        with stage.worker(url, WORKERS) as worker, stage.scheduler(url):
             await stage.warm(ours, requests, _STATUSES)
+            await stage.warm(bare, requests)
             # A worker that is still starting keeps no share.
-            await eventually(lambda: _is_at_work(database), 60)
+            await eventually(lambda: _holds(database, _AT_WORK), 60)
             accepted: list[float] = []
 
             async def finished() -> float:
@@ -41,17 +49,39 @@ async def run(stage: Stage) -> list[Figure]:
                 before, began = await _finished(database), time.perf_counter()
                 seconds = max(stage.effort.seconds, _SHORTEST_SECONDS)
                 outcome = await stage.load(ours.ports, requests, _CONNECTIONS, seconds=seconds, expect=_STATUSES)
-                took = time.perf_counter() - began
+                took, done = time.perf_counter() - began, await _finished(database) - before
                 accepted.append(outcome.statuses.get("201", 0) / outcome.seconds)
-                return (await _finished(database) - before) / took
+                await eventually(lambda: _holds(database, _WORKED_OFF), 120)
+                return done / took
 
             few = stage.effort.size(100, 10)
-            values = await interleaved(stage.effort.rounds, [finished, lambda: chord.measure(few)])
+            values = await interleaved(
+                stage.effort.rounds,
+                [finished, lambda: _beside(stage, bare, requests, chord, few), lambda: chord.measure(few)],
+            )
             stage.note(f"Under saturation: gateways {memory(ours.children)}, worker {memory([worker])}.")
     await database.close()
-    figure = Figure("finished while ingest is saturated", "dispatches/s", "Celery group + chord, no ingest", 40, 70)
-    figure.notes.append(f"meanwhile {sorted(accepted)[len(accepted) // 2]:,.0f} POST/s were accepted")
-    return [compare(figure, *values)]
+    name = "finished while ingest is saturated"
+    beside = Figure(name, "dispatches/s", "Celery group + chord, a bare endpoint saturated", 40, 70)
+    beside.notes.append(f"meanwhile {sorted(accepted)[len(accepted) // 2]:,.0f} POST/s were accepted")
+    idle = Figure(name, "dispatches/s", "Celery group + chord, no ingest", 40, 70)
+    return [compare(beside, values[0], values[1]), compare(idle, values[0], values[2])]
+
+
+async def _beside(stage: Stage, bare: Servers, requests: Sequence[bytes], chord: ChordPath, referrals: int) -> float:
+    """What the chord makes while an endpoint takes all the POSTs that it can get."""
+    measured = asyncio.Event()
+
+    async def load() -> None:
+        while not measured.is_set():
+            await stage.load(bare.ports, requests, _CONNECTIONS, seconds=_SHORTEST_SECONDS, warm_seconds=0.0)
+
+    loading = asyncio.create_task(load())
+    try:
+        return await chord.measure(referrals)
+    finally:
+        measured.set()
+        await loading
 
 
 async def _finished(database: Database) -> int:
@@ -59,6 +89,6 @@ async def _finished(database: Database) -> int:
         return int(await connection.scalar(_FINISHED) or 0)
 
 
-async def _is_at_work(database: Database) -> bool:
+async def _holds(database: Database, condition: TextClause) -> bool:
     async with database.transaction() as connection:
-        return bool(await connection.scalar(_AT_WORK))
+        return bool(await connection.scalar(condition))

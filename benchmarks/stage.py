@@ -216,8 +216,15 @@ class Stage:
     @contextmanager
     def worker(self, url: str, processes: int = 2, **variables: str) -> Iterator[Child]:
         """A Celery worker whose agencies answer at once (`benchmarks.agencies`)."""
-        argv = (sys.executable, "-m", "benchmarks.agencies")
+        argv = (sys.executable, "-m", "benchmarks.agencies", "worker")
         with self.process("worker", argv, url, WORKER, GAIN_WORKER_PROCESSES=str(processes), **variables) as child:
+            yield child
+
+    @contextmanager
+    def scheduler(self, url: str) -> Iterator[Child]:
+        """A scheduler, which seals the log, keeps the time and folds the counters; it knows the same agencies."""
+        argv = (sys.executable, "-m", "benchmarks.agencies", "scheduler")
+        with self.process("scheduler", argv, url) as child:
             yield child
 
     def _child(
