@@ -32,9 +32,11 @@ def referral(number: int) -> dict[str, Any]:
             "family_name": f"Quill-{number:06d}",
             "given_names": "Rhys Alun",
             "date_of_birth": "1984-03-07",
-            "aliases": [{"family_name": "Quille", "given_names": "Rhys"}],
+            "aliases": [{"family_name": f"Quille-{number:06d}", "given_names": "Rhys"}],
             "addresses": [{"lines": [f"Plot {number % 90 + 1}, Heol y Mynydd"], "postcode": "CF48 1AA"}],
-            "identifiers": [{"type": "vehicle_registration", "value": "CX14 ABC"}],
+            "identifiers": [
+                {"type": "vehicle_registration", "value": f"CX{number % 90 + 10} {_letters(number // 90)}"}
+            ],
         },
         "ocg": {"reference": "SWP-0142", "band": "4b", "score": 37},
         "criterion": "mapped_ocg",
@@ -54,7 +56,11 @@ def referral(number: int) -> dict[str, Any]:
     }
 
 
-def posts(key: str, number: int = 1000) -> list[bytes]:
+def _letters(number: int) -> str:
+    return "".join(chr(ord("A") + number // 26**place % 26) for place in (2, 1, 0))
+
+
+def posts(key: str, number: int = 5000) -> list[bytes]:
     """Requests that submit referrals, each sending under an `Idempotency-Key` of its own."""
     header = f"idempotency-key: {KEY.decode()}\r\n"
     return [request("POST", "/v1/referrals", key, referral(n), header) for n in range(number)]
