@@ -26,7 +26,7 @@ from app.crypto.keys import Keys
 from app.db import Database
 from app.settings import Settings
 from tests.app.things import make_app
-from tests.conftest import _TEMPLATE, RING, SECRET, _administer, _database
+from tests.conftest import _TEMPLATE, RING, SECRET, Cast, _administer, _database, gateway
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,3 +127,10 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         transport=transport, base_url="http://test", headers={"Authorization": "Bearer x"}
     ) as made:
         yield made
+
+
+@pytest.fixture
+async def slow_hashes(configuration: Settings, database: Database) -> AsyncIterator[Cast]:
+    """The cast, before a gateway that hashes passwords as the program does."""
+    async with gateway(configuration, database, hasher=None) as played:
+        yield played

@@ -1,7 +1,7 @@
 """People for tests: invited by an administrator, set up through the pages, with an authenticator that runs ahead."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +15,7 @@ from app.access.policy import Role
 from app.audit.record import Actor
 from app.crypto.keys import Keys
 from app.db import AS_ADMINISTRATOR, Connection, Database
-from tests.acts import change
+from tests.acts import change, rows
 from tests.browser import ORIGIN, carry_token, submit
 from tests.conftest import SECRET, Cast
 
@@ -98,3 +98,15 @@ async def rewind(database: Database, someone: Someone) -> None:
 
 
 __all__ = ["PASSWORD", "Someone", "invited", "rewind", "set_up", "sign_in", "signed_in"]
+
+
+async def logged(database: Database, like: str = "^(session|account)") -> list[str]:
+    """What the log says of people, in order."""
+    found = await rows(database, "SELECT action FROM audit_event WHERE action ~ :like ORDER BY id", like=like)
+    return [row["action"] for row in found]
+
+
+async def failed(browser: httpx.AsyncClient, username: str, times: int) -> Sequence[httpx.Response]:
+    """So many attempts with a wrong password."""
+    fields = {"username": username, "password": "wrong-wrong-wrong"}
+    return [await submit(browser, "/sign-in", fields) for _ in range(times)]

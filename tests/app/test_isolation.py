@@ -23,7 +23,7 @@ from app.main import OPEN_PATHS, create_app
 from app.settings import Settings
 from app.wake import Nobody
 from tests.acts import slug
-from tests.app.isolation_scene import (
+from tests.app.isolation_requests import (
     ADDRESSED,
     BASE,
     NORTH_ADDRESSED,
@@ -31,10 +31,10 @@ from tests.app.isolation_scene import (
     Ask,
     Caller,
     Position,
-    Scene,
     Target,
     nothing,
 )
+from tests.app.isolation_scene import Scene
 from tests.conftest import SECRET
 from workers.tasks.seal import Sealing
 
@@ -97,7 +97,7 @@ class Matrix:
             (operation, caller)
             for operation in operations
             for caller in self._scene.callers
-            # What people change of their own account is asked for in tests/app/test_accounts.py.
+            # What people change of their own account is asked for in tests/app/test_accounts.py and test_sessions.py.
             if not (caller.is_person and operation[1].startswith("/account"))
         ]
         return [cell for cell in cells if (self._status(*cell) < 400) is reached]

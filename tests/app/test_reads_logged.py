@@ -14,7 +14,8 @@ from app.access.routes import declared_action
 from app.db import Database
 from app.settings import Settings
 from tests.acts import Document, rows
-from tests.app.isolation_scene import REQUESTS, Caller, Scene
+from tests.app.isolation_requests import REQUESTS, Caller
+from tests.app.isolation_scene import Scene
 from tests.app.test_isolation import Matrix, Operation, _app, _operations, asked
 from workers.tasks.seal import Sealing
 

@@ -48,6 +48,20 @@ async def _urgent(cast: Cast, workers: Workers, *addressees: str) -> tuple[httpx
     return force, made["id"], tracked["dispatches"][0]["id"]
 
 
+async def _reply(force: httpx.AsyncClient, referral_id: str, key: str) -> None:
+    """The force answers the question; the item returns."""
+    said = {"dispatch_id": key, "text": "He."}
+    assert (await force.post(f"/v1/referrals/{referral_id}/messages", json=said)).status_code == 200
+
+
+async def _extend(cast: Cast, database: Database, key: str, hours: int) -> None:
+    """A co-ordinator gives so many hours from the inbox on."""
+    [row] = await rows(database, "SELECT created_at + make_interval(hours => :hours) AS due FROM dispatch", hours=hours)
+    body = {"due_at": row["due"].isoformat()}
+    given = await (await cast.play("TARIAN")).post(f"/v1/dispatches/{key}/extend", json=body)
+    assert given.status_code == 200, given.text
+
+
 async def _happened(database: Database) -> list[str]:
     """What the clock did, and the alerts that were raised."""
     logged = await rows(database, "SELECT action FROM audit_event WHERE action LIKE 'dispatch.%' ORDER BY id")
@@ -123,8 +137,7 @@ async def test_a_question_puts_the_alert_and_the_chase_off_and_loses_neither(
     await pass_time(database, 10 * MINUTE)
     assert (await agency.post(f"/v1/inbox/{key}/response", json=QUESTION)).status_code == 201
     assert await pass_time(database, 24 * HOUR) == 0
-    said = {"dispatch_id": key, "text": "He."}
-    assert (await force.post(f"/v1/referrals/{referral_id}/messages", json=said)).status_code == 200
+    await _reply(force, referral_id, key)
     assert await pass_time(database, 19 * MINUTE) == 0
     await pass_time(database, 2 * MINUTE)
     assert await _happened(database) == ["urgent_unacknowledged"]
@@ -142,8 +155,7 @@ async def test_no_agency_that_acknowledged_is_to_be_telephoned_after_its_questio
     agency = await cast.play("HMRC")
     assert (await agency.post(f"/v1/inbox/{key}/acknowledgement")).status_code == 200
     assert (await agency.post(f"/v1/inbox/{key}/response", json=QUESTION)).status_code == 201
-    said = {"dispatch_id": key, "text": "He."}
-    assert (await force.post(f"/v1/referrals/{referral_id}/messages", json=said)).status_code == 200
+    await _reply(force, referral_id, key)
     await pass_time(database, 31 * MINUTE)
     assert await _happened(database) == []
 
@@ -157,8 +169,7 @@ async def test_a_question_that_was_quicker_than_the_clock_stops_it_for_ever_no_m
     agency = await cast.play("HMRC")
     await let_pass(database, passed)
     assert (await agency.post(f"/v1/inbox/{key}/response", json=QUESTION)).status_code == 201
-    said = {"dispatch_id": key, "text": "He."}
-    assert (await force.post(f"/v1/referrals/{referral_id}/messages", json=said)).status_code == 200
+    await _reply(force, referral_id, key)
     await pass_time(database, MINUTE)
     assert end in await _happened(database)
 
@@ -168,11 +179,8 @@ async def test_more_time_given_before_the_clock_looked_loses_no_alert(
 ) -> None:
     """The half hour was over; the co-ordinator extended before the timekeeper came."""
     _, _, key = await _urgent(cast, workers)
-    coordinator = await cast.play("TARIAN")
     await let_pass(database, 31 * MINUTE)
-    [row] = await rows(database, "SELECT created_at + interval '10 hours' AS due FROM dispatch")
-    given = await coordinator.post(f"/v1/dispatches/{key}/extend", json={"due_at": row["due"].isoformat()})
-    assert given.status_code == 200, given.text
+    await _extend(cast, database, key, 10)
     await pass_time(database, timedelta(0))
     assert await _happened(database) == ["urgent_unacknowledged"]
 
@@ -180,10 +188,7 @@ async def test_more_time_given_before_the_clock_looked_loses_no_alert(
 async def test_more_time_keeps_what_is_still_to_come(cast: Cast, workers: Workers, database: Database) -> None:
     """Ten hours instead of four: the alert at its time, the chase at half of the new one."""
     _, _, key = await _urgent(cast, workers)
-    coordinator = await cast.play("TARIAN")
-    [row] = await rows(database, "SELECT created_at + interval '10 hours' AS due FROM dispatch")
-    given = await coordinator.post(f"/v1/dispatches/{key}/extend", json={"due_at": row["due"].isoformat()})
-    assert given.status_code == 200, given.text
+    await _extend(cast, database, key, 10)
     await pass_time(database, 31 * MINUTE)
     assert await _happened(database) == ["urgent_unacknowledged"]
     assert await pass_time(database, 4 * HOUR) == 0
