@@ -21,6 +21,7 @@ NAMES = (
     "batches",
     "fan_out",
     "saturation",
+    "lateness",
     "push",
     "inbox",
     "audit",

@@ -1,6 +1,5 @@
 """Dispatches finished a second while ingest is saturated: what fan-out keeps when POSTs take all they can get."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from benchmarks.measure import Figure, compare, interleaved
 from benchmarks.referrals import ORIGINATOR, posts
 from benchmarks.stage import Servers, Stage, eventually, memory
 
-_CONNECTIONS = 64
+CONNECTIONS = 64
 _SHORTEST_SECONDS = 2.0
 """Shorter, and a batch more or less that ends within makes the figure."""
 
@@ -22,7 +21,7 @@ _AT_WORK = text("""
        AND NOT EXISTS (SELECT FROM referral WHERE state = 'accepted')
 """)
 _WORKED_OFF = text("SELECT NOT EXISTS (SELECT FROM referral WHERE state IN ('accepted', 'in_progress'))")
-_STATUSES = (201, 429, 503)
+STATUSES = (201, 429, 503)
 """Under saturation the broker may refuse: a bounded backlog is what keeps the workers fed."""
 
 
@@ -38,7 +37,7 @@ async def run(stage: Stage) -> list[Figure]:
         chord_path(stage, "saturation_chord") as chord,
     ):
         with stage.worker(url, WORKERS) as worker, stage.scheduler(url):
-            await stage.warm(ours, requests, _STATUSES)
+            await stage.warm(ours, requests, STATUSES)
             await stage.warm(bare, requests)
             # A worker that is still starting keeps no share.
             await eventually(lambda: _holds(database, _AT_WORK), 60)
@@ -48,7 +47,7 @@ async def run(stage: Stage) -> list[Figure]:
                 await stage.checkpoint()
                 before, began = await _finished(database), time.perf_counter()
                 seconds = max(stage.effort.seconds, _SHORTEST_SECONDS)
-                outcome = await stage.load(ours.ports, requests, _CONNECTIONS, seconds=seconds, expect=_STATUSES)
+                outcome = await stage.load(ours.ports, requests, CONNECTIONS, seconds=seconds, expect=STATUSES)
                 took, done = time.perf_counter() - began, await _finished(database) - before
                 accepted.append(outcome.statuses.get("201", 0) / outcome.seconds)
                 await eventually(lambda: _holds(database, _WORKED_OFF), 120)
@@ -70,18 +69,8 @@ async def run(stage: Stage) -> list[Figure]:
 
 async def _beside(stage: Stage, bare: Servers, requests: Sequence[bytes], chord: ChordPath, referrals: int) -> float:
     """What the chord makes while an endpoint takes all the POSTs that it can get."""
-    measured = asyncio.Event()
-
-    async def load() -> None:
-        while not measured.is_set():
-            await stage.load(bare.ports, requests, _CONNECTIONS, seconds=_SHORTEST_SECONDS, warm_seconds=0.0)
-
-    loading = asyncio.create_task(load())
-    try:
+    async with stage.saturated(bare, requests, CONNECTIONS):
         return await chord.measure(referrals)
-    finally:
-        measured.set()
-        await loading
 
 
 async def _finished(database: Database) -> int:

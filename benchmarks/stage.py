@@ -285,6 +285,24 @@ class Stage:
             )
         return outcome
 
+    @asynccontextmanager
+    async def saturated(
+        self, servers: Servers, requests: Sequence[bytes], connections: int, expect: Sequence[int] = (200, 201)
+    ) -> AsyncIterator[None]:
+        """A block beside which these servers are asked all that they can take."""
+        ended = asyncio.Event()
+
+        async def load() -> None:
+            while not ended.is_set():
+                await self.load(servers.ports, requests, connections, seconds=2.0, warm_seconds=0.0, expect=expect)
+
+        loading = asyncio.create_task(load())
+        try:
+            yield
+        finally:
+            ended.set()
+            await loading
+
 
 def driver_url(url: str) -> str:
     """SQLAlchemy's URL as the driver reads it."""
