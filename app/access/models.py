@@ -62,7 +62,7 @@ class Session(Base):
 
 
 class RevokedToken(Base):
-    """A token that is refused before its time; the row is of no use after `expires_at`."""
+    """A token that is refused before its time, and after it until no gateway's clock can be before `expires_at`."""
 
     __tablename__ = "revoked_token"
 
