@@ -308,6 +308,22 @@ async def test_a_key_asking_too_often_is_told_when_to_come_back(configuration: S
         assert (await other.get("/v1/inbox")).status_code == 200
 
 
+async def test_a_key_exchanged_too_often_is_told_when_to_come_back_and_is_seen_to_be_used(
+    configuration: Settings, database: Database
+) -> None:
+    async with gateway(configuration, database, rate_per_key="5/hour") as cast:
+        nobody, form = cast.client({}), {"grant_type": "client_credentials", "client_secret": await cast.key("HMRC")}
+        answers = [await nobody.post("/v1/token", data=form) for _ in range(6)]
+        assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+        assert slug(answers[5]) == "too-many-requests"
+        assert 0 < int(answers[5].headers["retry-after"]) <= 2 * 3600
+
+        async def seen() -> bool:
+            return (await rows(database, "SELECT last_used_at FROM api_key"))[0]["last_used_at"] is not None
+
+        await eventually(seen, 30)
+
+
 async def test_a_party_cannot_ask_oftener_with_more_keys(configuration: Settings, database: Database) -> None:
     async with gateway(configuration, database, rate_per_party="5/hour") as cast:
         clients = [await cast.play("HMRC") for _ in range(6)]
