@@ -134,6 +134,7 @@ async def issue(
             party=party,
             role=(role or allowed[0]).value,
             hash=keys.digest(Purpose.CREDENTIAL, f"{key_id}.{secret}".encode()),
+            mark=environment,
             **_columns(role or allowed[0], terms or Terms(label=label)),
             asked_as=asking and asking.key,
             sameness=asking and asking.sameness,
