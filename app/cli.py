@@ -88,6 +88,7 @@ def serve(
     listen_fd: Annotated[int | None, typer.Option(envvar="GAIN_LISTEN_FD", hidden=True)] = None,
 ) -> None:
     """Run the gateway alone, configured by GAIN_* variables."""
+    from app.runtime.credentials import refuse_elsewhere
     from app.runtime.gateway import serve as run
     from app.runtime.users import refuse_demonstration
     from app.settings import Settings
@@ -96,6 +97,7 @@ def serve(
     _need(settings, "database_url", "broker_url")
     _check_database(settings, "gateway")
     refuse_demonstration(settings)
+    refuse_elsewhere(settings)
     run(settings, processes or settings.gateway_processes, listen_fd)
 
 

@@ -13,6 +13,7 @@ class ApiKey(Base):
     """An API key of one party in one role. `hash` is HMAC-SHA-256 of its secret; the secret itself is shown once.
 
     `scope` holds the actions it is limited to (none: all of its role), `networks` those it is taken from (none: any).
+    `mark` is what it carries of the environment it was made in: `dev` or `live` (none: before that was noted).
     `replaces` is the key it was rotated from. `asked_as` and `sameness` stand for the `Idempotency-Key` and the body
     that it was asked for with.
     """
@@ -23,6 +24,7 @@ class ApiKey(Base):
     party: Mapped[str] = mapped_column(Text, ForeignKey("party.code"))
     role: Mapped[str] = mapped_column(Text)
     hash: Mapped[bytes]
+    mark: Mapped[str | None] = mapped_column(Text)
     label: Mapped[str] = mapped_column(Text, server_default="")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -62,7 +64,7 @@ class Session(Base):
 
 
 class RevokedToken(Base):
-    """A token that is refused before its time; the row is of no use after `expires_at`."""
+    """A token that is refused before its time, and after it until no gateway's clock can be before `expires_at`."""
 
     __tablename__ = "revoked_token"
 

@@ -55,6 +55,10 @@ class Counts(MemoryStorage):
         window.own += amount
         return True
 
+    def take_back(self, key: str) -> None:
+        """Count a request just counted for nothing."""
+        self.windows[key].own -= 1
+
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         """The counts of the last window and of this one, and how many seconds each still matters."""
         now = time.time()
@@ -103,9 +107,14 @@ class Rates:
         self._per_party = _item("GAIN_RATE_PER_PARTY", per_party)
 
     def charge(self, credential: Credential) -> None:
-        """Count a request of this credential. Raises `Problem` (429) where it is one too many."""
+        """Count a request of this credential. Raises `Problem` (429) where it is one too many, and counts nothing."""
         self._hit(self._per_key, _KEY, credential.id)
-        self._hit(self._per_party, _PARTY, credential.party)
+        try:
+            self._hit(self._per_party, _PARTY, credential.party)
+        except Problem:
+            if self._per_key is not None:
+                self.counts.take_back(self._per_key.key_for(_KEY, credential.id))
+            raise
 
     def _hit(self, item: _Limit | None, whose: str, name: str) -> None:
         if item is None or self._strategy.hit(item, whose, name):

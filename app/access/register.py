@@ -132,6 +132,11 @@ def listed(
     return query.where(*IN_FORCE) if alive else query
 
 
+def of_elsewhere(mark: str) -> Select[str]:
+    """The query for the ids of the keys in force that were made in another environment than that of this mark."""
+    return select(ApiKey.id).where(ApiKey.mark != mark, *IN_FORCE).order_by(ApiKey.id)
+
+
 async def find(connection: Connection, key_id: str) -> KeyRow | None:
     """One key as the register shows it."""
     return (await connection.execute(select(*SHOWN).where(ApiKey.id == key_id))).one_or_none()

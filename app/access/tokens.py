@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
@@ -23,6 +23,8 @@ from app.crypto.signing import public_jwk, token_signing_key
 from app.db import Connection
 
 LIFETIME_SECONDS = 600
+_CLOCKS_DIFFER = timedelta(hours=1)
+"""How far a gateway's clock may be behind the database's: for so long a revoked token is refused beyond its time."""
 _MOST_KNOWN = 10_000
 _REQUIRED = ["iss", "aud", "sub", "jti", "iat", "exp", "scope"]
 _TYPE = "at+jwt"
@@ -151,7 +153,7 @@ def _limited(credential: Credential, token: Token) -> Credential:
 
 async def revoke_token(connection: Connection, token: Token) -> bool:
     """Refuse this token from now on; whether it was not refused already."""
-    await connection.execute(delete(RevokedToken).where(RevokedToken.expires_at < func.now()))
+    await connection.execute(delete(RevokedToken).where(RevokedToken.expires_at < func.now() - _CLOCKS_DIFFER))
     made = await connection.scalar(
         insert(RevokedToken)
         .values(id=token.id, key_id=token.key, expires_at=datetime.fromtimestamp(token.expires_at, UTC))

@@ -42,6 +42,11 @@ _NEVER_SEALED = text("""
        AND NOT EXISTS (SELECT FROM audit_entry WHERE audit_entry.event_id = audit_event.id)
      ORDER BY id LIMIT 1
 """)
+_FIRST_MISSING = text("""
+    SELECT sequence FROM audit_entry
+     WHERE sequence >= :start AND NOT EXISTS (SELECT FROM audit_event WHERE audit_event.id = audit_entry.event_id)
+     ORDER BY sequence LIMIT 1
+""")
 _WAITING = text("""
     SELECT (SELECT count(*) FROM audit_event WHERE id > sealed_to) AS number FROM audit_head
 """)
@@ -81,8 +86,8 @@ class _Pass:
     nodes: int = 0
     sound: int = 0
     """The size up to which a promise was kept: what a broken one accuses lies after it."""
-    missing: tuple[int, int] | None = None
-    """The first and the last entry without an event."""
+    missing: int = -1
+    """The last entry without an event."""
     gone: int = 0
     pruned_to: int = 0
 
@@ -142,7 +147,7 @@ def _fault(walk: _Pass, row: Row[tuple[object, ...]], expected: int, pruned: int
     if row.id is None:
         if row.sequence >= pruned:
             return Tampered(expected, f"its event (id {row.event_id}) is missing")
-        walk.missing = (walk.missing[0] if walk.missing else expected, expected)
+        walk.missing = expected
         walk.gone += 1
         return None
     if hashed(row[_OWN_COLUMNS:], expected) != row.leaf:
@@ -212,8 +217,10 @@ async def _compare_with_rest(walk: _Pass, head: Row[tuple[object, ...]], unorder
         raise Tampered(None, "there are stored hashes of no entries (audit_node)")
     for promise in unordered:
         _keep(walk, promise, await prove.root(walk.connection, promise.size))
-    if walk.missing is not None and walk.pruned_to <= walk.missing[1]:
-        raise Tampered(walk.missing[0], "its event is missing, and the log tells of no pruning that took it")
+    if walk.pruned_to <= walk.missing:
+        # Only now is it known which of the missing a pruning excuses.
+        first = await walk.connection.scalar(_FIRST_MISSING, {"start": walk.pruned_to})
+        raise Tampered(first, "its event is missing, and the log tells of no pruning that took it")
     stray = await walk.connection.scalar(_NEVER_SEALED)
     if stray is not None:
         raise Tampered(None, f"event {stray} stands in the log and was never sealed")

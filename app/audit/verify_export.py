@@ -5,7 +5,7 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 import rfc8785
@@ -69,12 +69,21 @@ class _Gone:
             if to > self.pruned_to:
                 self.pruned_to, self.declared_by = to, entry.sequence
 
-    def finish(self) -> None:
-        """Raise `ExportRefused` where something is gone that nothing declares."""
+    def finish(self, lines: BinaryIO) -> None:
+        """Raise `ExportRefused` where something is gone that nothing declares: the first such entry of these lines."""
         if self.last >= self.pruned_to:
             raise ExportRefused(
-                f"entry {self.last}: its content is missing, and no entry of this file declares that it was pruned"
+                f"entry {self._first(lines)}: its content is missing, "
+                "and no entry of this file declares that it was pruned"
             )
+
+    def _first(self, lines: BinaryIO) -> int:
+        """Found by reading the lines again: what excuses an entry stands after it. Of a pipe it is the last."""
+        if lines.seekable():
+            lines.seek(0)
+        entries = (_entry(line, number) for number, line in enumerate(lines, 1) if number > 1)
+        gone = (entry.sequence for entry in entries if entry.content is None and entry.sequence >= self.pruned_to)
+        return next(gone, self.last)
 
 
 @dataclass(slots=True)
@@ -137,7 +146,7 @@ def verify_export(file: Path, keys: Sequence[VerifierKey], progress: Callable[[i
             if number % 10_000 == 0:
                 progress(number)
         checker.finish()
-        gone.finish()
+        gone.finish(lines)
         return Export(kind, number, gone.number, gone.pruned_to, gone.declared_by, note, key)
 
 

@@ -99,6 +99,24 @@ def replace(data_dir: Path, label: str, parties: Sequence[str], file: Path) -> N
         file.write_text(json.dumps(issued), encoding="utf-8")
 
 
+def refuse_elsewhere(settings: Settings) -> None:
+    """Raise `StartRefused` in production where keys made elsewhere, as those of a demonstration, are in force.
+
+    So no session or token made of one goes on either, nor one that says of itself that it was made here.
+    """
+    if settings.environment != "production":
+        return
+
+    async def read(connection: Connection) -> list[str]:
+        return list(await connection.scalars(register.of_elsewhere(settings.mark)))
+
+    if found := in_transaction(settings, read):
+        raise StartRefused(
+            f"production does not start with keys of a demonstration or a test: {', '.join(found)}. "
+            "Revoke them with: gain keys revoke"
+        )
+
+
 def _issuer(settings: Settings) -> Issuer:
     return Issuer(operator(), Keys(settings.master_secret()), settings.mark)
 

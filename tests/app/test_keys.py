@@ -1,17 +1,20 @@
 """The register of keys: what a key is limited to, how it is replaced, and that nobody but its issuer ever sees it."""
 
 import asyncio
+import secrets
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from app import clock
-from app.access.keys import Terms, parse
+from app.access.keys import Terms, issue, parse
 from app.access.policy import Role
 from app.access.uses import Uses
-from app.db import Database
+from app.crypto.keys import Keys
+from app.db import AS_ADMINISTRATOR, Database
 from app.settings import Settings
 from tests.acts import actions, change, dispatched, eventually, rows, slug, submitted
 from tests.browser import submit
@@ -269,6 +272,24 @@ async def test_a_session_works_in_the_networks_of_its_key_alone(configuration: S
         assert (await submit(outside.client(own), "/sign-in/key", {"key": key})).status_code == 401
 
 
+async def test_production_takes_no_key_that_was_made_elsewhere(configuration: Settings, database: Database) -> None:
+    secret = secrets.token_urlsafe(48)
+    async with gateway(configuration, database, environment="production", secret=SecretStr(secret)) as cast:
+        asked = []
+        for mark in ("dev", "live"):
+            async with database.transaction(AS_ADMINISTRATOR) as connection:
+                key = await issue(connection, Keys(secret.encode()), "TARIAN", environment=mark)
+            assert key.startswith(f"gain_{mark}_")
+            client = cast.client({"Sec-Fetch-Site": "same-origin"})
+            answers = [
+                await client.get("/v1/queues", headers={"Authorization": f"Bearer {key}"}),
+                await client.post("/v1/token", data={"grant_type": "client_credentials", "client_secret": key}),
+                await submit(client, "/sign-in/key", {"key": key}),
+            ]
+            asked.append([answer.status_code for answer in answers])
+        assert asked == [[401, 401, 401], [200, 200, 303]]
+
+
 async def test_when_a_key_was_last_used_is_seen_within_seconds(cast: Cast, administrator: httpx.AsyncClient) -> None:
     made = await issued(administrator)
     assert made["last_used_at"] is None
@@ -306,6 +327,22 @@ async def test_a_key_asking_too_often_is_told_when_to_come_back(configuration: S
         assert 0 < int(answer.headers["retry-after"]) <= 2 * 3600
         assert answer.headers["ratelimit-policy"] == '"key";q=5;w=3600'
         assert (await other.get("/v1/inbox")).status_code == 200
+
+
+async def test_a_key_exchanged_too_often_is_told_when_to_come_back_and_is_seen_to_be_used(
+    configuration: Settings, database: Database
+) -> None:
+    async with gateway(configuration, database, rate_per_key="5/hour") as cast:
+        nobody, form = cast.client({}), {"grant_type": "client_credentials", "client_secret": await cast.key("HMRC")}
+        answers = [await nobody.post("/v1/token", data=form) for _ in range(6)]
+        assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+        assert slug(answers[5]) == "too-many-requests"
+        assert 0 < int(answers[5].headers["retry-after"]) <= 2 * 3600
+
+        async def seen() -> bool:
+            return (await rows(database, "SELECT last_used_at FROM api_key"))[0]["last_used_at"] is not None
+
+        await eventually(seen, 30)
 
 
 async def test_a_party_cannot_ask_oftener_with_more_keys(configuration: Settings, database: Database) -> None:

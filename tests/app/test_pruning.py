@@ -122,11 +122,25 @@ async def test_a_pruning_that_was_killed_half_way_is_no_finding_and_is_finished_
 
 async def test_more_than_the_log_tells_of_is_found(old: Database) -> None:
     """The owner raises the mark further than what was logged."""
-    await declared(old, A_YEAR_AGO)
+    to = await declared(old, A_YEAR_AGO)
     await seal_all(old)
     await change(old, "UPDATE audit_head SET pruned = 200")
     assert await deleted(old, 200) == 200
-    with pytest.raises(InvariantsBroken, match=r"entry 0: .* no pruning that took it"):
+    with pytest.raises(InvariantsBroken, match=rf"entry {to}: .* no pruning that took it"):
+        await audit_tree_verifies(old)
+
+
+async def test_the_first_that_was_stolen_is_named_and_none_that_was_pruned(old: Database) -> None:
+    """The owner raises the mark past what was pruned, and takes two."""
+    await declared(old, A_YEAR_AGO)
+    await seal_all(old)
+    await deleted(old)
+    await owner_does(
+        old,
+        "WITH mark AS (UPDATE audit_head SET pruned = 200) DELETE FROM audit_event WHERE id IN "
+        "(SELECT event_id FROM audit_entry WHERE sequence IN (150, 180))",
+    )
+    with pytest.raises(InvariantsBroken, match=r"entry 150: .* no pruning that took it"):
         await audit_tree_verifies(old)
 
 

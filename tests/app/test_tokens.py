@@ -22,7 +22,7 @@ from app.errors import CREDENTIAL_REQUIRED
 from app.main import create_app
 from app.settings import Settings
 from app.wake import Nobody
-from tests.acts import actions, dispatched, eventually, rows, slug
+from tests.acts import actions, change, dispatched, eventually, rows, slug
 from tests.conftest import SECRET, Cast, Workers, gateway
 
 GRANT = {"grant_type": "client_credentials"}
@@ -305,6 +305,21 @@ async def test_giving_a_token_up_twice_or_one_that_is_none_is_no_error(cast: Cas
         await _give_up(cast, key, each)
     assert [row["number"] for row in await rows(database, "SELECT count(*) AS number FROM revoked_token")] == [1]
     assert (await actions(database)).count("token.revoked") == 1
+
+
+async def test_a_token_given_up_stays_so_where_a_gateways_clock_is_behind_the_databases(
+    cast: Cast, configuration: Settings, database: Database
+) -> None:
+    key = await cast.key("HMRC")
+    made = await token(cast, key)
+    await _give_up(cast, key, made)
+    await change(database, "UPDATE revoked_token SET expires_at = now() - interval '59 minutes'")
+    await _give_up(cast, key, await token(cast, key))  # which clears away what is of no use any more
+    async with gateway(configuration, database) as other:
+        assert (await bearing(other, made).get("/v1/inbox")).status_code == 401
+    await change(database, "UPDATE revoked_token SET expires_at = now() - interval '61 minutes'")
+    await _give_up(cast, key, await token(cast, key))
+    assert [row["number"] for row in await rows(database, "SELECT count(*) AS number FROM revoked_token")] == [1]
 
 
 async def test_a_token_is_given_up_by_its_own_key_alone(cast: Cast, nobody: httpx.AsyncClient) -> None:

@@ -1,6 +1,7 @@
 """What an exported log may lack, and how it must be written: no operator hides an entry from whom the file is for."""
 
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -70,13 +71,37 @@ def test_what_a_declaration_covers_may_be_gone_and_is_counted_and_told(verified:
     assert verified(exported(entries(DECLARED), set())).pruned == 0
 
 
-@pytest.mark.parametrize("blanked", [PRUNED_TO, 12, DECLARING, ENTRIES - 1])
+@pytest.mark.parametrize("blanked", [PRUNED_TO, 12, ENTRIES - 1])
 def test_an_entry_that_was_blanked_is_named_though_every_hash_fits(verified: Verify, blanked: int) -> None:
     with pytest.raises(ExportRefused, match=r"^entry \d+: its content is missing") as refusal:
         verified(exported(entries(DECLARED), BEGINNING | {blanked}))
     assert f"entry {blanked}:" in str(refusal.value)
     with pytest.raises(ExportRefused, match=rf"^entry {blanked}: its content is missing"):
         verified(exported(entries(DECLARED), {blanked}))
+
+
+def test_where_the_declaration_was_blanked_nothing_is_excused(verified: Verify) -> None:
+    with pytest.raises(ExportRefused, match=r"^entry 0: its content is missing"):
+        verified(exported(entries(DECLARED), BEGINNING | {DECLARING}))
+    with pytest.raises(ExportRefused, match=rf"^entry {DECLARING}: its content is missing"):
+        verified(exported(entries(DECLARED), {DECLARING}))
+
+
+@pytest.mark.parametrize(("kind", "chosen"), [(WHOLE, range(ENTRIES)), (SELECTION, range(2, ENTRIES, 2))])
+def test_of_two_that_were_blanked_the_first_is_named_and_none_that_was_pruned(
+    verified: Verify, kind: str, chosen: range
+) -> None:
+    with pytest.raises(ExportRefused, match=r"^entry 12: its content is missing"):
+        verified(exported(entries(DECLARED), BEGINNING | {12, 26}, kind, chosen))
+
+
+def test_a_blanked_entry_is_found_in_a_file_that_can_be_read_once_only() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.writelines(exported(entries(DECLARED), BEGINNING | {12}))
+    with pytest.raises(ExportRefused, match=r"^entry 12: its content is missing"):
+        verify_export(Path(f"/dev/fd/{reading}"), [SIGNER.key])
+    os.close(reading)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +133,7 @@ def test_a_declaration_under_an_earlier_secret_is_known_by_its_key(verified: Ver
 def test_in_a_selection_too_what_is_gone_needs_its_declaration(verified: Verify) -> None:
     lines = exported(entries(DECLARED), BEGINNING, SELECTION, range(2, DECLARING + 1, 3))
     assert verified(lines).pruned == 2
-    with pytest.raises(ExportRefused, match="entry 5: its content is missing"):
+    with pytest.raises(ExportRefused, match="entry 2: its content is missing"):
         verified(lines[:-1])
     with pytest.raises(ExportRefused, match="entry 8: it is there twice"):
         verified([*lines[:4], lines[3], *lines[4:]])

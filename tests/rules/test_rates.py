@@ -90,6 +90,16 @@ def test_the_keys_of_a_party_share_its_limit_and_no_other_partys(at: Clock) -> N
     limits.charge(OTHER)
 
 
+def test_a_request_that_its_party_is_refused_leaves_the_key_what_it_had(at: Clock) -> None:
+    limits = Rates("3/minute", "3/minute")
+    for credential in (HMRC, AGAIN, AGAIN):
+        limits.charge(credential)
+    for _ in range(50):
+        assert '"party"' in refused(limits, HMRC).headers["RateLimit"]
+    at(119)
+    limits.charge(HMRC)
+
+
 def test_what_the_other_processes_counted_is_counted_here(at: Clock) -> None:
     limits = Rates("3/minute", "")
     limits.charge(HMRC)
