@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import access, audit, keyring, keys, retention, users
+from app.commands import access, audit, channels, keyring, keys, retention, users
 from app.commands.words import HERE, DataDirectory, say
 from app.referrals.heartbeat import HEALTHY_SECONDS, Beating
 
@@ -25,7 +25,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (users, keys, audit, keyring, retention, access):
+for group in (users, keys, channels, audit, keyring, retention, access):
     cli.add_typer(group.commands, name=group.__name__.rpartition(".")[2])
 
 Processes = Annotated[int | None, typer.Option(min=1, max=64, help="Processes. Default: the setting's.")]

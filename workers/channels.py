@@ -68,8 +68,7 @@ class Channels:
 
     def __init__(self, configuration: Settings, seconds: float = 5.0) -> None:
         self._configuration = configuration
-        development = configuration.environment == "development"
-        self._hosts = ApprovedHosts.parse(configuration.push_hosts, development=development)
+        self._hosts = ApprovedHosts.of(configuration)
         self._mail_server = MailServer.of(configuration)
         self._contacts = Snapshot(channels.load, seconds)
         self._seconds = seconds

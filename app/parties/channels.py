@@ -1,4 +1,4 @@
-"""Where an agency is told: its push endpoint or its mailbox, which its own system may end. Set by an administrator."""
+"""Where an agency is told: its push endpoint or its mailbox, which its own system may end. Set by an operator."""
 
 import re
 from dataclasses import dataclass
@@ -11,11 +11,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.audit.record import Actor, Event, Operation, record
 from app.db import Base, Connection
-from app.parties.codes import Channel
+from app.parties.codes import RECEIVING_KINDS, Channel
 from app.parties.hosts import ApprovedHosts, UnacceptableAddress
 
 ROTATION = timedelta(hours=24)
 """How long notices are signed with the previous secret too, where nothing else is said."""
+
+
+class ChannelRefused(ValueError):
+    """A party that has no such channel, or can have none; the text says why and may be shown."""
 
 
 class PushEndpoint(Base):
@@ -75,6 +79,22 @@ class Contact:
     notices_per_day: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The channel of a party that may be asked. `address` is a URL or a mailbox, None where it has none or needs none.
+
+    `version` is that of its secret, for push alone; `previous_until` is when the one before ends, None where it has.
+    """
+
+    agency: str
+    channel: Channel
+    address: str | None
+    ended_at: datetime | None
+    ended: str | None
+    version: int | None
+    previous_until: datetime | None
+
+
 _LOAD = text("""
     SELECT party.code, party.channel,
            CAST(coalesce(own.document, party.policy)->>'notices_per_day' AS integer) AS notices_per_day,
@@ -88,6 +108,24 @@ _LOAD = text("""
      WHERE party.channel IN ('push', 'email')
      ORDER BY party.code
 """)
+
+_LIST = text("""
+    SELECT party.code AS agency, party.channel, coalesce(endpoint.url, mailbox.address) AS address,
+           coalesce(endpoint.disabled_at, mailbox.bounced_at) AS ended_at,
+           coalesce(endpoint.disabled_reason, mailbox.bounce_reason) AS ended, endpoint.version,
+           CASE WHEN endpoint.previous_until > now() THEN endpoint.previous_until END AS previous_until
+      FROM party
+      LEFT JOIN push_endpoint AS endpoint ON endpoint.agency = party.code AND party.channel = 'push'
+      LEFT JOIN email_mailbox AS mailbox ON mailbox.agency = party.code AND party.channel = 'email'
+     WHERE party.kind = ANY(CAST(:kinds AS text[]))
+     ORDER BY party.code
+""")
+
+_KIND = text("SELECT kind FROM party WHERE code = :agency")
+
+_TURN_TO = text("UPDATE party SET channel = :channel, channel_set_at = now() WHERE code = :agency")
+
+_VERSION = text("SELECT version FROM push_endpoint WHERE agency = :agency")
 
 _SET_ENDPOINT = text("""
     INSERT INTO push_endpoint (agency, url) VALUES (:agency, :url)
@@ -154,37 +192,61 @@ async def load(connection: Connection) -> list[Contact]:
     return contacts
 
 
-async def set_push_endpoint(connection: Connection, actor: Actor, hosts: ApprovedHosts, agency: str, url: str) -> int:
-    """Set where an agency is pushed to; returns the version of its secret. Raises `UnacceptableAddress`.
+async def listed(connection: Connection) -> list[Shown]:
+    """Every party that may be asked, by code, and how it is told."""
+    found = await connection.execute(_LIST, {"kinds": list(RECEIVING_KINDS)})
+    return [Shown(**{**row._mapping, "channel": Channel(row.channel)}) for row in found]
 
-    Changing the URL keeps the secret: rotate it where another system takes over.
+
+async def set_push_endpoint(connection: Connection, actor: Actor, hosts: ApprovedHosts, agency: str, url: str) -> int:
+    """Have an agency pushed to at this URL; returns the version of its secret.
+
+    Changing the URL keeps the secret: rotate it where another system takes over. Raises `UnacceptableAddress`,
+    `ChannelRefused`.
     """
     hosts.check(url)
+    await _turn_to(connection, agency, Channel.PUSH)
     version = int((await connection.execute(_SET_ENDPOINT, {"agency": agency, "url": url})).scalar_one())
     await _log(connection, actor, "channel.set", agency, url)
     return version
 
 
-async def rotate_push_secret(
-    connection: Connection, actor: Actor, agency: str, overlap: timedelta = ROTATION
-) -> int | None:
-    """Begin a new version of an agency's secret; returns it, None where no endpoint is set.
+async def read_push_secret(connection: Connection, actor: Actor, agency: str) -> int:
+    """The version of an agency's secret; the log says that it was shown. Raises `ChannelRefused`."""
+    version = await connection.scalar(_VERSION, {"agency": agency})
+    if version is None:
+        raise await _no_endpoint(connection, agency)
+    detail = {"agency": agency, "channel": Channel.PUSH, "version": version}
+    await record(connection, actor, [Event(Operation.CONSULTATION, "channel.secret_read", detail=detail)])
+    return int(version)
+
+
+async def rotate_push_secret(connection: Connection, actor: Actor, agency: str, overlap: timedelta = ROTATION) -> int:
+    """Begin a new version of an agency's secret; returns it. Raises `ChannelRefused`.
 
     The version before is signed with too for `overlap`; none of it where a secret has leaked.
     """
     row = (await connection.execute(_ROTATE, {"agency": agency, "overlap": overlap})).one_or_none()
     if row is None:
-        return None
+        raise await _no_endpoint(connection, agency)
     await _log(connection, actor, "channel.secret_rotated", agency, row.url)
     return int(row.version)
 
 
 async def set_mailbox(connection: Connection, actor: Actor, agency: str, address: str) -> None:
-    """Set where an agency is written to. Raises `UnacceptableAddress`."""
+    """Have an agency written to at this address. Raises `UnacceptableAddress`, `ChannelRefused`."""
     if not _MAILBOX.fullmatch(address):
         raise UnacceptableAddress("It must be a plain mailbox such as desk@agency.example.")
+    await _turn_to(connection, agency, Channel.EMAIL)
     await connection.execute(_SET_MAILBOX, {"agency": agency, "address": address})
     await _log(connection, actor, "channel.set", agency, address)
+
+
+async def set_inbox(connection: Connection, actor: Actor, agency: str) -> None:
+    """Have an agency told by nothing but its inbox. Its endpoint or mailbox stays, unused. Raises `ChannelRefused`."""
+    await _turn_to(connection, agency, Channel.INBOX)
+    detail = {"agency": agency, "channel": Channel.INBOX}
+    await record(connection, actor, [Event(Operation.ALTERATION, "channel.set", detail=detail)])
 
 
 async def retire(connection: Connection, actor: Actor, agency: str, address: str, reason: str) -> bool:
@@ -200,6 +262,26 @@ async def retire(connection: Connection, actor: Actor, agency: str, address: str
 async def ended(connection: Connection) -> list[dict[str, Any]]:
     """The agencies whose address has ended, so that nothing is sent there: `agency`, `channel`, `at`."""
     return [dict(row._mapping) for row in await connection.execute(_ENDED)]
+
+
+async def _turn_to(connection: Connection, agency: str, channel: Channel) -> None:
+    await _check_asked(connection, agency)
+    await connection.execute(_TURN_TO, {"agency": agency, "channel": channel})
+
+
+async def _check_asked(connection: Connection, agency: str) -> None:
+    """Raises `ChannelRefused` where nobody has this code, or nothing is ever in their inbox."""
+    kind = await connection.scalar(_KIND, {"agency": agency})
+    if kind is None:
+        raise ChannelRefused(f"there is no party with the code {agency!r}")
+    if kind not in RECEIVING_KINDS:
+        raise ChannelRefused(f"{agency} is no body that is asked: it has no inbox to be told of")
+
+
+async def _no_endpoint(connection: Connection, agency: str) -> ChannelRefused:
+    """Why there is no secret. Raises `ChannelRefused` where there can be none."""
+    await _check_asked(connection, agency)
+    return ChannelRefused(f"no push endpoint is set for {agency}")
 
 
 async def _log(connection: Connection, actor: Actor, action: str, agency: str, address: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Self
 
-from app.settings import SettingsError
+from app.settings import Settings, SettingsError
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -37,6 +37,11 @@ class ApprovedHosts:
 
     networks: Mapping[str, tuple[Network, ...]]
     development: bool = False
+
+    @classmethod
+    def of(cls, configuration: Settings) -> Self:
+        """Those of the settings. Raises `SettingsError`."""
+        return cls.parse(configuration.push_hosts, development=configuration.environment == "development")
 
     @classmethod
     def parse(cls, text: str, *, development: bool = False) -> Self:

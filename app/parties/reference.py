@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from sqlalchemy import ColumnElement, case
 from sqlalchemy.dialects.postgresql import insert
 
 from app.db import Connection
@@ -106,15 +107,18 @@ def load() -> ReferenceData:
 async def seed(connection: Connection, data: ReferenceData | None = None) -> None:
     """Load the parties (this program's, where `data` is left out) if they are newer than those loaded; else do nothing.
 
-    A party that the new release leaves out stays as it is. Raises `ReferenceDataError` where the version that is loaded
-    had another content.
+    A party that the new release leaves out stays as it is, and so does a channel that an operator has set. Raises
+    `ReferenceDataError` where the version that is loaded had another content.
     """
     data = data or load()
     if not await take_release(connection, ReferenceRelease, FILE.name, data):
         return
     documents = [_document(record) for record in data.records()]
     statement = insert(Party).values([{**document, "release": data.version} for document in documents])
-    changes = {column.name: column for column in statement.excluded if column.name != "code"}
+    given = statement.excluded
+    changes: dict[str, ColumnElement[Any]] = {column.name: column for column in given}
+    del changes["code"], changes["channel_set_at"]
+    changes["channel"] = case((Party.channel_set_at.is_(None), given.channel), else_=Party.channel)
     await connection.execute(statement.on_conflict_do_update(index_elements=[Party.code], set_=changes))
     await connection.execute(
         insert(PartyRevision).values(

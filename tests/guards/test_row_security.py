@@ -28,7 +28,9 @@ BY_GRANT_ALONE: Mapping[str, str] = {
     ),
     **dict.fromkeys(["api_key", "session", "revoked_token"], "the gateway's look-up of who asks, before it is known"),
     **dict.fromkeys(["recovery_code", "sign_in_step", "sign_in_failure"], "the gateway's own, of people signing in"),
-    **dict.fromkeys(["push_endpoint", "email_mailbox", "notice_count"], "read by workers; of no referral"),
+    **dict.fromkeys(
+        ["push_endpoint", "email_mailbox", "notice_count"], "set by command, read by workers; of no referral"
+    ),
     **dict.fromkeys(["agency_seen", "circuit", "heartbeat", "ring_key"], "signs of life and proofs; of no referral"),
     **dict.fromkeys(
         ["audit_salt", "audit_entry", "audit_node", "audit_head", "audit_checkpoint", "audit_witness"],

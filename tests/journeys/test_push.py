@@ -1,6 +1,5 @@
-"""A running system pushes to an agency whose channel was set while it ran, with the broker there and with it gone."""
+"""A running system pushes to an agency that was set, and its secret rotated, while it ran; broker there or gone."""
 
-import asyncio
 import os
 import threading
 from collections.abc import Iterator
@@ -10,18 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.crypto.keys import Keys
-from app.crypto.webhooks import webhook_secret
-from app.db import Database
-from app.parties.channels import set_push_endpoint
-from app.parties.hosts import ApprovedHosts
-from app.runtime.moment import database_of
 from tests.journeys.processes import GAIN, eventually, started
 from tests.journeys.test_up import REFERRAL, call, key_for
-from tests.workers.outside import ADMINISTRATOR
 
 HOST = "127.0.0.1=127.0.0.0/8"
 
@@ -53,20 +44,22 @@ def agency() -> Iterator[tuple[str, list[tuple[bytes, dict[str, str]]]]]:
     server.server_close()
 
 
-def push_to(data: Path, url: str) -> bytes:
-    """Have HMRC pushed to; the master secret."""
-    with database_of(data) as settings:
+def channels(data: Path, errors: Path, *words: str) -> str:
+    """What `gain channels …` prints; of a secret and its public key, the secret."""
+    argv = (*GAIN, "channels", *words, "--data-dir", str(data))
+    with started(argv, errors, {**os.environ, "GAIN_PUSH_HOSTS": HOST}) as command:
+        printed, _ = command.process.communicate(timeout=60)
+        assert command.process.returncode == 0, command.said
+    return printed.split()[0]
 
-        async def change() -> None:
-            database = Database(settings)
-            async with database.transaction() as connection:
-                await connection.execute(text("UPDATE party SET channel = 'push' WHERE code = 'HMRC'"))
-                hosts = ApprovedHosts.parse(HOST, development=True)
-                await set_push_endpoint(connection, ADMINISTRATOR, hosts, "HMRC", url)
-            await database.close()
 
-        asyncio.run(change())
-        return settings.master_secret()
+def verifies(secret: str, body: bytes, headers: dict[str, str]) -> bool:
+    """Whether an agency that has this secret takes the notice."""
+    try:
+        Webhook(secret).verify(body, headers)
+    except WebhookVerificationError:
+        return False
+    return True
 
 
 @pytest.mark.timeout(180)
@@ -84,13 +77,25 @@ def test_an_agency_is_told_by_the_running_system(
         gateway = stack.enter_context(started(argv, tmp_path / "errors.txt", environment)).ready()
         force = key_for("SWP", data, tmp_path)
         call(f"{gateway}/v1/referrals", force, REFERRAL)  # before its channel is set
-        master = push_to(data, url)
+        secret = channels(data, tmp_path / "channels.txt", "push", "HMRC", url)
         eventually(lambda: len(told) == 1, seconds=60)
         call(f"{gateway}/v1/referrals", force, REFERRAL)
         eventually(lambda: len(told) == 2, seconds=60)
-        secret = webhook_secret(Keys(master), "HMRC", 1)
         items = [Webhook(secret).verify(body, headers)["data"] for body, headers in told]
         assert {item["url"] for item in items} == {f"{gateway}/v1/inbox/{item['id']}" for item in items}
         inbox = call(f"{gateway}/v1/inbox", key_for("HMRC", data, tmp_path))["items"]
         assert isinstance(inbox, list)
         assert {item["id"] for item in inbox} == {item["id"] for item in items}
+
+        leaked = secret
+        secret = channels(data, tmp_path / "channels.txt", "rotate", "HMRC", "--at-once")
+
+        def told_with_the_new_one() -> bool:
+            """Within seconds; what is told before is signed with the old one."""
+            known = len(told)
+            call(f"{gateway}/v1/referrals", force, REFERRAL)
+            eventually(lambda: len(told) > known, seconds=60)
+            return verifies(secret, *told[-1])
+
+        eventually(told_with_the_new_one, seconds=60)
+        assert not verifies(leaked, *told[-1])
