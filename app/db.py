@@ -120,7 +120,7 @@ _REFUSED_STATES = {
     "42501",  # the right to it was taken away
     "42P01",  # there is no such table
 }
-_LOG = "audit_event"
+_LOG = ("audit_event", "audit_salt")
 
 _UNREACHABLE = {errno.ENOENT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 
@@ -310,7 +310,7 @@ def is_away(error: BaseException) -> bool:
     state = str(getattr(told, "sqlstate", None) or "")
     if state[:2] in _AWAY_CLASSES or state in _AWAY_STATES:
         return True
-    if state in _REFUSED_STATES and _LOG in str(told):  # which table, PostgreSQL says in its message alone
+    if state in _REFUSED_STATES and any(table in str(told) for table in _LOG):  # its message alone says which table
         return True
     # asyncpg raises plain OSErrors when it cannot connect: an unreachable host, or a socket that is not there yet.
     return isinstance(error, OSError) and error.errno in _UNREACHABLE

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from markupsafe import Markup
+from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -44,8 +45,11 @@ async def require_token(request: Request) -> None:
     """Raise `Problem`: 403 unless the form being sent carries the token of the browser's session, or of its cookie.
 
     The form is read here, once for the handler too. It holds no files: those would be written to the disk as they are.
-    Nor does it hold NUL, which no column takes (400).
+    Nor does it hold NUL, which no column takes, or come in another coding than UTF-8 (400): codecs by other names make
+    lone surrogates, fail in ways of their own, or take seconds.
     """
+    if not _is_utf8(request):
+        raise Problem(BAD_REQUEST)
     form = await request.form(max_files=0)
     check_token(request, request.headers.get(HEADER) or str(form.get(FIELD, "")))
     if any("\0" in value for _, value in form.multi_items() if isinstance(value, str)):
@@ -95,6 +99,12 @@ def _new_cookie(request: Request) -> str:
 
 def _anonymous(keys: Keys, cookie: str) -> str:
     return _text(keys.digest(Purpose.FORM, b"cookie " + cookie.encode()))
+
+
+def _is_utf8(request: Request) -> bool:
+    """Whether a form says of itself that it is UTF-8, or, as browsers do, nothing."""
+    _, options = parse_options_header(request.headers.get("content-type"))
+    return options.get(b"charset", b"utf-8").lower() in (b"utf-8", b"utf8")
 
 
 def _text(digest: bytes) -> str:

@@ -86,6 +86,7 @@ class PageRoute(AccessRoute):
                 raise HTTPException(303, headers={"Location": _and_back(PURPOSE, request)})
             if getattr(self.endpoint, _STEP_UP, False) and not signed_in.is_confirmed:
                 raise HTTPException(303, headers={"Location": _and_back(CONFIRM, request)})
+            request.look = _still_signed_in
         _refuse_nul(request)
         if changes and not getattr(self.endpoint, READS_OWN_FORM, False):
             await require_token(request)
@@ -168,6 +169,18 @@ def _and_back(page: str, request: Request) -> str:
 
 def _hosts(request: Request) -> set[str]:
     return {request.headers.get("host", ""), urlsplit(request.app.state.settings.url).netloc} - {""}
+
+
+async def _still_signed_in(request: Request) -> None:
+    """Lead to the sign-in page where the session of a request let in before is over since, or in another role.
+
+    Who sends something long uses the session for as long.
+    """
+    signed_in: SignedIn = request.state.signed_in
+    async with database(request).transaction(AS_GATEWAY) as connection:
+        found = await use_session(connection, signed_in.id)
+    if found is None or found.reader != signed_in.reader:
+        raise _signed_out()
 
 
 def _signed_out() -> HTTPException:

@@ -58,6 +58,18 @@ async def still_admitted(request: Request) -> None:
     gate.check_place(request, await _recognised(request))
 
 
+async def not_revoked(request: Request) -> None:
+    """Raise `Problem` (401) where the key or the token of a request let in before was revoked since.
+
+    A token whose time is over meanwhile may finish what it began: an upload may take longer than a token is good for.
+    """
+    gate: Gate = request.app.state.gate
+    principal: Principal = request.state.principal
+    standing = await gate.keys.standing(principal.credential)
+    if standing is None or principal.token in standing.revoked:
+        raise Problem(CREDENTIAL_REQUIRED)
+
+
 def admit(request: Request, credential: Credential, action: Action) -> None:
     """Let a recognised caller in, or raise `Problem`: 401 for a wrong place, 429 for too many requests, 403."""
     gate: Gate = request.app.state.gate
@@ -102,6 +114,7 @@ class AccessRoute(StrictRoute):
         action = declared_action(self.endpoint)
         if action is not None:
             await authenticate(request, action)
+            request.look = not_revoked
 
 
 async def _recognised(request: Request) -> Credential:

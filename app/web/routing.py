@@ -3,7 +3,9 @@
 FastAPI alone parses the body before any dependency runs, so a bad body without a credential would get 422 and not 401.
 """
 
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import Request, Response, params
@@ -12,9 +14,27 @@ from fastapi.routing import APIRoute
 from app.errors import MEDIA_TYPE, NOT_JSON, Problem
 from app.web import strict_json
 
+_LOOK_SECONDS = 1.0
+"""How often the sender of a body that is long in coming is looked at: an upload may take half an hour."""
+
 
 class StrictRequest(Request):
-    """A request whose `json()` takes strict JSON only: `Problem` with 400 for other text, 415 for other types."""
+    """A request whose `json()` takes strict JSON only: `Problem` with 400 for other text, 415 for other types.
+
+    Who lets its sender in sets `look`, which raises once that is over.
+    """
+
+    look: Callable[[Request], Awaitable[None]] | None = None
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, for as long as its sender may still send it: what comes in a second costs no look."""
+        looked = time.monotonic()
+        async with aclosing(super().stream()) as coming:
+            async for chunk in coming:  # the last is empty, and comes when all of it is there
+                if self.look is not None and time.monotonic() - looked >= _LOOK_SECONDS:
+                    await self.look(self)
+                    looked = time.monotonic()
+                yield chunk
 
     async def json(self) -> Any:
         """The parsed body, the same object at each call."""

@@ -15,22 +15,35 @@ STANDBY = (
        $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'read_only_sql_transaction'; END $$""",
     "CREATE TRIGGER no_log BEFORE INSERT ON audit_event EXECUTE FUNCTION no_log()",
 )
-REVOKED = (
-    """DO $$ DECLARE acting name; BEGIN
-         FOR acting IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'gain\\_as\\_%' LOOP
-           EXECUTE format('REVOKE INSERT ON audit_event FROM %I', acting);
-         END LOOP;
-       END $$""",
-)
-GONE = ("ALTER TABLE audit_event RENAME TO audit_event_of_yesterday",)
+
+
+def revoked(table: str) -> tuple[str, ...]:
+    return (
+        f"""DO $$ DECLARE acting name; BEGIN
+              FOR acting IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'gain\\_as\\_%' LOOP
+                EXECUTE format('REVOKE INSERT ON {table} FROM %I', acting);
+              END LOOP;
+            END $$""",  # noqa: S608  a table's name
+    )
+
+
+def gone(table: str) -> tuple[str, ...]:
+    return (f"ALTER TABLE {table} RENAME TO {table}_of_yesterday",)
+
+
+AWAY = (STANDBY, revoked("audit_event"), gone("audit_event"))
+SALT_AWAY = (revoked("audit_salt"), gone("audit_salt"))
 
 STORED = """SELECT (SELECT count(*) FROM referral) AS referrals, (SELECT count(*) FROM response) AS answers,
     (SELECT count(*) FROM message) AS messages,
     (SELECT string_agg(state || coalesce(claim_id::text, ''), ' ' ORDER BY id) FROM dispatch) AS dispatches,
-    (SELECT string_agg(state, ' ' ORDER BY id) FROM referral) AS states"""
+    (SELECT string_agg(state, ' ' ORDER BY id) FROM referral) AS states,
+    (SELECT count(*) FROM legal_hold) AS holds"""
+
+HELD = {"reason": "A claim of Mr Quill's is before the court."}
 
 
-@pytest.mark.parametrize("way", [STANDBY, REVOKED, GONE], ids=["standby", "revoked", "gone"])
+@pytest.mark.parametrize("way", AWAY, ids=["standby", "revoked", "gone"])
 async def test_where_the_log_cannot_be_written_nothing_is_stored_and_nothing_told(
     cast: Cast, workers: Workers, database: Database, way: tuple[str, ...]
 ) -> None:
@@ -56,6 +69,7 @@ async def test_where_the_log_cannot_be_written_nothing_is_stored_and_nothing_tol
         (agency, "POST", f"/v1/inbox/{item['id']}/response", NO_HIT),
         (agency, "POST", "/v1/inbox/responses", {"items": [{"id": item["id"], **NO_HIT}]}),
         (desk, "GET", "/v1/queues", {}),
+        (desk, "POST", f"{one}/legal-hold", HELD),
     ]
     for client, method, path, body in acts:
         answer = await client.request(method, path, json=body if method == "POST" else None)
@@ -63,6 +77,22 @@ async def test_where_the_log_cannot_be_written_nothing_is_stored_and_nothing_tol
         assert slug(answer) == "unavailable"
         assert answer.headers["retry-after"]
         assert "Quill" not in answer.text
+    assert await rows(database, STORED) == before
+
+
+@pytest.mark.parametrize("way", SALT_AWAY, ids=["revoked", "gone"])
+async def test_where_an_entrys_private_words_cannot_be_committed_to_nothing_is_stored_either(
+    cast: Cast, workers: Workers, database: Database, way: tuple[str, ...]
+) -> None:
+    _, [made] = await dispatched(cast, workers, "HMRC")
+    desk = await cast.play("TARIAN")
+    before = await rows(database, STORED)
+    for statement in way:
+        await change(database, statement)
+    answer = await desk.post(f"/v1/referrals/{made['id']}/legal-hold", json=HELD)
+    assert (answer.status_code, slug(answer)) == (503, "unavailable")
+    assert answer.headers["retry-after"]
+    assert "Quill" not in answer.text
     assert await rows(database, STORED) == before
 
 
