@@ -192,6 +192,14 @@ INVARIANTS: Mapping[str, str] = {
          WHERE chases <> (SELECT count(*) FROM audit_event
                            WHERE dispatch_id = dispatch.id AND action = 'dispatch.chased')
     """,
+    "I5 each alert of the clock is logged once, and no other": """
+        SELECT dispatch_id, raised, logged
+          FROM (SELECT dispatch_id, count(*) AS raised FROM alert
+                 WHERE kind = 'urgent_unacknowledged' GROUP BY 1) AS alert
+          FULL JOIN (SELECT dispatch_id, count(*) AS logged FROM audit_event
+                      WHERE action = 'dispatch.alerted' GROUP BY 1) AS event USING (dispatch_id)
+         WHERE raised IS DISTINCT FROM logged
+    """,
     "I5 what is overdue was logged as such": """
         SELECT id, overdue_at FROM dispatch
          WHERE overdue_at IS NOT NULL
