@@ -212,6 +212,17 @@ INVARIANTS: Mapping[str, str] = {
                       WHERE action = 'message.sent' GROUP BY 1) AS event USING (dispatch_id)
          WHERE kept IS DISTINCT FROM logged
     """,
+    "I10 what was said about an item is measured": """
+        SELECT dispatch.id, said_bytes, said
+          FROM dispatch
+          JOIN (SELECT dispatch_id, sum(octet_length(content)) AS said
+                  FROM (SELECT dispatch_id, content FROM message
+                         UNION ALL SELECT dispatch_id, content FROM response
+                                    WHERE outcome = 'more_information' AND flag IS NULL) AS exchange
+                 GROUP BY 1) AS measured ON dispatch_id = dispatch.id
+          JOIN referral ON referral.id = referral_id
+         WHERE said_bytes <> said AND disposed_at IS NULL
+    """,
     "I5 nothing is logged of a referral that is not there": """
         SELECT id, action FROM audit_event
          WHERE referral_id IS NOT NULL AND NOT EXISTS (SELECT FROM referral WHERE referral.id = referral_id)

@@ -1,11 +1,13 @@
-"""An alert of the clock stands in the timeline.
+"""What was said about an item is measured where the item is; an alert of the clock stands in the timeline.
 
-Safe while the program before still runs: it shows no event that it does not know.
+Safe while the program before still runs: it leaves the column alone, so that what is said through it counts as nothing,
+and shows no event that it does not know.
 """
 
+import sqlalchemy as sa
 from alembic import op
 
-from migrations.wall import Policies, of_referral, of_region, ours, protect
+from migrations.wall import Policies, grant, of_referral, of_region, ours, protect
 
 revision: str = "0033"
 down_revision: str | None = "0030"
@@ -45,7 +47,11 @@ POLICIES: Policies = {
 
 
 def upgrade() -> None:
-    """Policies, in place of those of 0029."""
+    """A column, who may write it, and policies. No row is written."""
+    said = sa.Column("said_bytes", sa.Integer(), server_default=sa.text("0"), nullable=False)
+    op.add_column("dispatch", said, if_not_exists=True)  # the policies come after its commit
+    says = {"UPDATE (said_bytes)": "dispatch"}
+    grant({"agency": says, "originator": says})
     with op.get_context().autocommit_block():
         protect(POLICIES)
 
