@@ -192,6 +192,14 @@ INVARIANTS: Mapping[str, str] = {
          WHERE chases <> (SELECT count(*) FROM audit_event
                            WHERE dispatch_id = dispatch.id AND action = 'dispatch.chased')
     """,
+    "I5 each alert of the clock is logged once, and no other": """
+        SELECT dispatch_id, raised, logged
+          FROM (SELECT dispatch_id, count(*) AS raised FROM alert
+                 WHERE kind = 'urgent_unacknowledged' GROUP BY 1) AS alert
+          FULL JOIN (SELECT dispatch_id, count(*) AS logged FROM audit_event
+                      WHERE action = 'dispatch.alerted' GROUP BY 1) AS event USING (dispatch_id)
+         WHERE raised IS DISTINCT FROM logged
+    """,
     "I5 what is overdue was logged as such": """
         SELECT id, overdue_at FROM dispatch
          WHERE overdue_at IS NOT NULL
@@ -203,6 +211,17 @@ INVARIANTS: Mapping[str, str] = {
           FULL JOIN (SELECT dispatch_id, count(*) AS logged FROM audit_event
                       WHERE action = 'message.sent' GROUP BY 1) AS event USING (dispatch_id)
          WHERE kept IS DISTINCT FROM logged
+    """,
+    "I10 what was said about an item is measured": """
+        SELECT dispatch.id, said_bytes, said
+          FROM dispatch
+          JOIN (SELECT dispatch_id, sum(octet_length(content)) AS said
+                  FROM (SELECT dispatch_id, content FROM message
+                         UNION ALL SELECT dispatch_id, content FROM response
+                                    WHERE outcome = 'more_information' AND flag IS NULL) AS exchange
+                 GROUP BY 1) AS measured ON dispatch_id = dispatch.id
+          JOIN referral ON referral.id = referral_id
+         WHERE said_bytes <> said AND disposed_at IS NULL
     """,
     "I5 nothing is logged of a referral that is not there": """
         SELECT id, action FROM audit_event

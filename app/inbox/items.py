@@ -41,15 +41,18 @@ class _Row(NamedTuple):
     content: bytes | None
 
 
-_SEEN = """
-    SELECT dispatch.id, dispatch.number, dispatch.referral_id, dispatch.agency, dispatch.round, dispatch.state,
+_COLUMNS = """dispatch.id, dispatch.number, dispatch.referral_id, dispatch.agency, dispatch.round, dispatch.state,
            dispatch.priority, dispatch.due_at, dispatch.delivered_at, dispatch.chased_at, dispatch.claim_id,
            dispatch.claim_expires_at, referral.reference, referral.originator, referral.disposed_at, referral.sealed,
-           data_key.ring_key, data_key.wrapped, referral.content
+           data_key.ring_key, data_key.wrapped, referral.content"""
+
+_INBOX = """
       FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
       LEFT JOIN data_key ON data_key.referral_id = dispatch.referral_id
      WHERE dispatch.agency = :agency AND dispatch.queued_at IS NOT NULL
 """
+
+_SEEN = f"SELECT {_COLUMNS} {_INBOX}"
 
 _ONE = Numbered.of(f"{_SEEN} AND dispatch.id = :id")
 _THESE = Numbered.of(f"{_SEEN} AND dispatch.id = ANY(CAST(:ids AS uuid[])) ORDER BY dispatch.priority, dispatch.number")
@@ -59,21 +62,24 @@ _WAITING = """(dispatch.state IN ('queued', 'delivered')
                OR (dispatch.state = 'cancelled' AND dispatch.cancellation_seen_at IS NULL
                    AND dispatch.queued_at IS NOT NULL))"""
 
-# The database does not even read the contents beyond `most_bytes`; that of the first row there always is.
+# The database does not even read the contents beyond `most_bytes`; that of the first row there always is. What was said
+# about an item comes with it, and is measured without a look at it.
 _PAGE = f"""
     SELECT id, number, referral_id, agency, round, state, priority, due_at, delivered_at, chased_at, claim_id,
            claim_expires_at, reference, originator, disposed_at, sealed, ring_key, wrapped,
            CASE WHEN size_so_far <= :most_bytes OR size_so_far = size THEN content END
-      FROM (SELECT *, octet_length(content) AS size,
-                   sum(octet_length(content)) OVER (ORDER BY priority, number ROWS UNBOUNDED PRECEDING) AS size_so_far
-              FROM ({_SEEN} AND {{which}} ORDER BY dispatch.priority, dispatch.number LIMIT :limit) AS found) AS sized
+      FROM (SELECT *, octet_length(content) + said_bytes AS size,
+                   sum(octet_length(content) + said_bytes)
+                       OVER (ORDER BY priority, number ROWS UNBOUNDED PRECEDING) AS size_so_far
+              FROM (SELECT dispatch.said_bytes, {_COLUMNS} {_INBOX} AND {{which}}
+                     ORDER BY dispatch.priority, dispatch.number LIMIT :limit) AS found) AS sized
      ORDER BY priority, number
 """  # noqa: S608  constants of this file
 
 _QUEUED, _DELIVERED, _CANCELLED = (DispatchState[name].value for name in ("QUEUED", "DELIVERED", "CANCELLED"))
 
 PAGE_BYTES = 4 * 1024 * 1024
-"""What is given at once ends before its documents exceed this; one item there always is."""
+"""What is given at once ends before its documents, questions and replies exceed this; one item there always is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from app.errors import (
     INVALID_BODY,
     NO_LONGER_OPEN,
     NOT_FOUND,
+    STATE_CONFLICT,
     Problem,
     ProblemType,
 )
@@ -33,7 +34,7 @@ from app.inbox.views import (
 )
 from app.referrals import lifecycle
 from app.referrals.documents import SubmittedResponse
-from app.referrals.lifecycle import Acknowledgement, Answer, Recorded, Verdict
+from app.referrals.lifecycle import MOST_QUESTIONS, Acknowledgement, Answer, Recorded, Verdict
 from app.web.docs import refusals
 from app.web.json import json_response
 
@@ -52,6 +53,12 @@ _REFUSED_ANSWER: dict[Verdict, ProblemType] = {
     Verdict.CONFLICT: ALREADY_ANSWERED,
     Verdict.HELD_BY_ANOTHER: CLAIM_STALE,
     Verdict.SUPERSEDED: CLAIM_STALE,
+    Verdict.TOO_MANY_QUESTIONS: STATE_CONFLICT,
+}
+
+_WHY = {
+    Verdict.TOO_MANY_QUESTIONS: f"{MOST_QUESTIONS} questions were asked about this item: answer it, or speak to the "
+    "originator."
 }
 
 
@@ -85,7 +92,7 @@ async def acknowledge_several(body: AcknowledgementsBody, principal: CurrentPrin
     "/{id}/response",
     status_code=201,
     response_model=ReceiptView,
-    responses=refusals(NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, DISPOSED, ALREADY_ANSWERED, CLAIM_STALE)
+    responses=refusals(NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, DISPOSED, ALREADY_ANSWERED, CLAIM_STALE, STATE_CONFLICT)
     | {200: {"model": ReceiptView, "description": "The same again: nothing changed."}},
     summary="Answer an item",
 )
@@ -96,7 +103,8 @@ async def respond_one(
     """201 for the first answer or a question; 200 for the same again.
 
     Refused in this order: not yours 404, no longer open 410 (kept as late evidence), a different answer than the one
-    recorded 409 (kept as evidence). Of a referral that was disposed of nothing is kept: 410.
+    recorded 409 (kept as evidence), one question too many 409 (not kept). Of a referral that was disposed of nothing is
+    kept: 410.
     """
     answer = answer_of(id, body, principal, request.app.state.keys)
     async with inbox.transaction() as connection:
@@ -104,7 +112,7 @@ async def respond_one(
     # Raised after the commit: what is refused is kept as evidence all the same.
     refusal = _REFUSED_ANSWER.get(recorded.verdict)
     if refusal is not None:
-        raise Problem(refusal)
+        raise Problem(refusal, _WHY.get(recorded.verdict, ""))
     receipt = {
         "id": recorded.response_id,
         "dispatch_id": id,

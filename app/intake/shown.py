@@ -32,6 +32,7 @@ HAPPENED = {
     "dispatch.acknowledged": "{agency} works on it",
     "dispatch.held": "Held back from {agency}",
     "dispatch.released": "Released to {agency}",
+    "dispatch.alerted": "{agency} has not acknowledged it: the co-ordinator was alerted",
     "dispatch.chased": "{agency} was reminded",
     "dispatch.overdue": "{agency} is overdue",
     "dispatch.extended": "{agency} has more time",

@@ -4,7 +4,7 @@ Chased at half time, and one working day before the end where more than two were
 30 minutes alerts the co-ordinator (domain.md, section 4).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -80,12 +80,22 @@ def steps(given: Span, priority: Priority, policy: Policy) -> list[tuple[datetim
         found.append((given.received + timedelta(minutes=UNACKNOWLEDGED_MINUTES), Step.ALERT))
     else:
         days = policy.priority_days if priority is Priority.PRIORITY else policy.routine_days
-        found.append((working_days_before(given.due, days - days // 2, policy.working_days), Step.CHASE))
+        found.append((_half_time(given.due, days, policy.working_days), Step.CHASE))
         if days > 2:
             found.append((working_days_before(given.due, 1, policy.working_days), Step.CHASE))
     reminders = [(at, step) for at, step in found if at >= given.received]
     ends = [(given.due, Step.OVERDUE), (given.expires, Step.EXPIRE)]
     return sorted((at.astimezone(UTC), step) for at, step in reminders + ends)
+
+
+def _half_time(due: datetime, days: int, weekdays: Collection[int]) -> datetime:
+    """The half of so many working days before `due`, in whole days.
+
+    Of a single one it is half of the clock's time: in whole days it would be where counting began, and remind nobody.
+    """
+    if days == 1:
+        return due - (due - working_days_before(due, 1, weekdays)) / 2
+    return working_days_before(due, days - days // 2, weekdays)
 
 
 def asked(schedule: Iterable[tuple[datetime, Step]], since: datetime, now: datetime) -> set[Step]:

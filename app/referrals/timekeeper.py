@@ -17,7 +17,7 @@ from app.logs import logger
 from app.parties.codes import Priority
 from app.parties.directory import Directory, DirectoryCache
 from app.referrals import lifecycle
-from app.referrals.alerts import raise_alerts
+from app.referrals.alerts import tell_of_alerts
 from app.referrals.codes import priority_of
 from app.referrals.schedule import Span, Step, asked, is_reminded, next_check, steps
 from app.referrals.states import AlertKind
@@ -119,7 +119,7 @@ async def _keep(connection: Connection, actor: Actor, rows: _Rows, directory: Di
         for step in asked(schedule, row.next_check_at, row.now) - _needless(row, directory):
             wanted[step].append(row.id)
         checks[row.id] = next_check(schedule, row.now)
-    await raise_alerts(connection, AlertKind.URGENT_UNACKNOWLEDGED, wanted[Step.ALERT])
+    await tell_of_alerts(connection, actor, AlertKind.URGENT_UNACKNOWLEDGED, wanted[Step.ALERT])
     await lifecycle.chase(connection, actor, [key for key in wanted[Step.CHASE] if key not in wanted[Step.EXPIRE]])
     await lifecycle.mark_overdue(connection, actor, wanted[Step.OVERDUE])
     await lifecycle.set_checks(connection, checks)

@@ -1,7 +1,7 @@
 """What a timeline shows of the log: which events, and which fields of their detail, to whom. Pure; all else is hidden.
 
 An event or a field that is not named here nobody sees in a timeline, whatever is logged later. Row-level security
-holds to the same events (migration 0029): who adds one here adds it to the policy by a migration.
+holds to the same events (migration 0033): who adds one here adds it to the policy by a migration.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,7 @@ _FORCE: Fields = {
     "dispatch.acknowledged": _NOTHING,
     "dispatch.held": _NOTHING,
     "dispatch.released": _NOTHING,
+    "dispatch.alerted": frozenset({"kind"}),
     "dispatch.chased": _NOTHING,
     "dispatch.overdue": _NOTHING,
     "dispatch.extended": _NOTHING,

@@ -26,6 +26,7 @@ HAPPENED: Mapping[str, str] = {
     "dispatch.acknowledged": "Acknowledged",
     "dispatch.held": "Held back",
     "dispatch.released": "Released",
+    "dispatch.alerted": "Urgent, not acknowledged: alerted",
     "dispatch.chased": "Chased",
     "dispatch.overdue": "Overdue",
     "dispatch.extended": "Given more time",

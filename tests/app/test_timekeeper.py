@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.db import Database
+from tests.acts import change
 from tests.conftest import HIT, Cast, Workers, referral
 from tests.passing import pass_time
 
@@ -45,8 +46,26 @@ async def test_an_urgent_dispatch_is_alerted_chased_overdue_and_expires(
     await pass_time(database, timedelta(hours=2))
     assert await pass_time(database, timedelta(minutes=1)) == 0
     await pass_time(database, timedelta(hours=24))
-    assert await _log(database, key) == ["dispatch.chased", "dispatch.overdue", "dispatch.expired"]
+    assert await _log(database, key) == ["dispatch.alerted", "dispatch.chased", "dispatch.overdue", "dispatch.expired"]
     assert await _alerts(database) == ["expired"]
+
+
+async def test_an_alert_stays_in_the_timeline_when_it_is_settled(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    """Raised once, told once; the force and its co-ordinator see it, and what it was about."""
+    key = await _dispatched(cast, workers, priority="urgent")
+    for _ in range(2):
+        await pass_time(database, timedelta(minutes=31))
+        await change(database, "UPDATE dispatch SET clock_from = NULL, created_at = now(), next_check_at = now()")
+    await (await cast.play("HMRC")).post(f"/v1/inbox/{key}/acknowledgement")
+    assert await _alerts(database) == []
+    for party in ("SWP", "TARIAN"):
+        client = await cast.play(party)
+        [found] = (await client.get("/v1/referrals")).json()["items"]
+        events = (await client.get(f"/v1/referrals/{found['id']}/events")).json()["items"]
+        [alerted] = [one for one in events if one["event"] == "dispatch.alerted"]
+        assert (alerted["agency"], alerted["detail"]) == ("HMRC", {"kind": "urgent_unacknowledged"})
 
 
 async def test_an_acknowledged_dispatch_raises_no_alert(cast: Cast, workers: Workers, database: Database) -> None:

@@ -61,6 +61,25 @@ def test_an_urgent_dispatch_alerts_after_half_an_hour_and_counts_clock_hours() -
     ]
 
 
+def test_a_body_with_one_working_day_is_chased_at_half_of_the_clocks_time() -> None:
+    """By whole days the half would be the receipt; received at a weekend, the day is Monday's."""
+    policy = Policy(priority_days=1)
+    for received in (MONDAY.replace(hour=9), MONDAY - timedelta(days=1)):
+        schedule = steps(span(received, Priority.PRIORITY, policy), Priority.PRIORITY, policy)
+        assert [at.strftime("%a %H:%M") for at, _ in schedule[:2]] == ["Mon 21:00", "Tue 09:00"]
+
+
+@given(moments, st.integers(1, 5))
+def test_whoever_has_days_is_chased_before_they_are_over(received: datetime, days: int) -> None:
+    """However few: the first that is asked comes after the receipt, before the end, and reminds."""
+    policy = Policy(priority_days=days)
+    given = span(received, Priority.PRIORITY, policy)
+    schedule = steps(given, Priority.PRIORITY, policy)
+    first = first_check(schedule, received)
+    assert received < first < given.due
+    assert asked(schedule, received, first) == {Step.CHASE}
+
+
 @given(moments, st.sampled_from(Priority))
 def test_everything_is_asked_once_and_expiry_comes_last(received: datetime, priority: Priority) -> None:
     """Following `next_check` meets every step, in order, and then ends."""

@@ -19,7 +19,7 @@ from app.inbox.web_inbox.answer_form import Document
 from app.inbox.web_inbox.route import HOME, InboxPage, Lenient, Sent, address_of, found, go, lenient, told
 from app.parties.directory import DirectoryCache
 from app.referrals import answer_drafts, lifecycle
-from app.referrals.lifecycle import Verdict
+from app.referrals.lifecycle import MOST_QUESTIONS, Verdict
 from app.referrals.states import OPEN, Outcome
 from app.routing.matrix import propose_gateway
 from app.routing.reference import MatrixCache
@@ -73,6 +73,11 @@ _REFUSED: dict[Verdict, tuple[int, str, str]] = {
         409,
         "A system of yours holds this item",
         "It has claimed the item through the API. Nothing was sent; your draft is kept. Try again when the claim ends.",
+    ),
+    Verdict.TOO_MANY_QUESTIONS: (
+        409,
+        f"{MOST_QUESTIONS} questions were asked about this item",
+        "No more are taken. Nothing was sent; your draft is kept. Answer the item, or speak to the originator.",
     ),
 }
 
@@ -160,7 +165,7 @@ async def send_answer(
             return await _form(request, connection, principal, row, draft.document, answer_form.errors_of(error))
         answer = answer_of(id, body, principal, request.app.state.keys)
         [recorded] = await lifecycle.record_answers(connection, [answer])
-        if recorded.verdict is not Verdict.HELD_BY_ANOTHER:
+        if recorded.verdict not in (Verdict.HELD_BY_ANOTHER, Verdict.TOO_MANY_QUESTIONS):
             await answer_drafts.drop(connection, principal.actor, id)
     if recorded.verdict in (Verdict.RECORDED, Verdict.REPEATED):
         return go(f"{address_of(id)}?sent=1")

@@ -4,7 +4,7 @@ Lock order everywhere: the referral before its dispatches, referrals by id, disp
 """
 
 from app.referrals.lifecycle.acknowledge import Acknowledgement, acknowledge
-from app.referrals.lifecycle.answer import Answer, Recorded, Verdict, record_answers
+from app.referrals.lifecycle.answer import MOST_QUESTIONS, Answer, Recorded, Verdict, record_answers
 from app.referrals.lifecycle.cancel import cancel, reject
 from app.referrals.lifecycle.claim import claim
 from app.referrals.lifecycle.clock import chase, extend, mark_overdue, set_checks
@@ -17,6 +17,7 @@ from app.referrals.lifecycle.reply import reply
 
 __all__ = [
     "LEASE_SECONDS",
+    "MOST_QUESTIONS",
     "Acknowledgement",
     "Answer",
     "GivenUp",

@@ -1,7 +1,8 @@
 """Answers come through this verb, whoever gives them: an agency over HTTP or an adapter in a worker."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -30,6 +31,15 @@ class Verdict(StrEnum):
     NOT_FOUND = "not_found"  # unknown, or not this agency's
     HELD_BY_ANOTHER = "held_by_another"  # another consumer of the agency holds the item, or the claim named has ended
     SUPERSEDED = "superseded"  # the hand-over it answers was given to someone else since
+    TOO_MANY_QUESTIONS = "too_many_questions"  # as many as are taken about one dispatch were asked before
+
+
+MOST_QUESTIONS = 20
+"""How many questions an agency may ask about one dispatch: what is still unclear then is cleared by speaking.
+
+Each has at most one reply, and an item is given with all of them: 20 bodies of 256 KiB and 20 paragraphs stand beside
+one referral at most, which is 5.4 MiB as they are kept; of these an item shows 20 times 12,000 characters.
+"""
 
 
 class Answer(NamedTuple):
@@ -89,7 +99,7 @@ _LOCK = Numbered.of("""
 """)
 
 _KNOWN = Numbered.of("""
-    SELECT id, dispatch_id, sameness, flag FROM response WHERE dispatch_id = ANY(CAST(:ids AS uuid[]))
+    SELECT id, dispatch_id, sameness, flag, outcome FROM response WHERE dispatch_id = ANY(CAST(:ids AS uuid[]))
 """)
 
 # One statement stores, logs, moves and settles, so that what answers have in common goes over the wire once; codes go
@@ -144,6 +154,11 @@ _STORE = Numbered.of("""
       FROM counted WHERE state = 'completed' AND (SELECT bool_and(done) FROM logged)
 """)
 
+_ASKED = Numbered.of("""
+    UPDATE dispatch SET said_bytes = said_bytes + given.bytes
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:bytes AS integer[])) AS given (id, bytes) WHERE dispatch.id = given.id
+""")
+
 
 def judge(state: str, known_flag: str | None, *, known: bool) -> Verdict:
     """Pure: what an answer comes to, given its dispatch's state and whether (and how flagged) it is kept already."""
@@ -164,7 +179,9 @@ async def record_answers(connection: Connection, answers: Sequence[Answer]) -> l
     ids = {"ids": [answer.dispatch_id for answer in answers]}
     dispatches = {id: _Locked(id, *rest) for id, *rest in await _LOCK.within(connection, ids)}
     states = {key: row.state for key, row in dispatches.items()}
-    kept = {(of, sameness): (id, flag) for id, of, sameness, flag in await _KNOWN.within(connection, ids)}
+    known = await _KNOWN.within(connection, ids)
+    kept = {(of, sameness): (id, flag) for id, of, sameness, flag, _ in known}
+    asked = Counter(of for _, of, _, flag, outcome in known if flag is None and outcome == Outcome.MORE_INFORMATION)
     results: list[Recorded] = []
     stored: list[tuple[UUID, Answer, Verdict]] = []
     for answer in answers:
@@ -182,13 +199,14 @@ async def record_answers(connection: Connection, answers: Sequence[Answer]) -> l
         if before is not None:
             results.append(Recorded(verdict, before[0], states[answer.dispatch_id]))
             continue
-        if verdict is Verdict.RECORDED and (refusal := _overtaken(answer, dispatch)):
+        if verdict is Verdict.RECORDED and (refusal := _overtaken(answer, dispatch) or _too_many(answer, asked)):
             results.append(Recorded(refusal))
             continue
         response_id = uuid7()
         kept[answer.dispatch_id, answer.sameness] = (response_id, _FLAGS[verdict])
         if verdict is Verdict.RECORDED:
             states[answer.dispatch_id] = STATE_OF[answer.outcome]
+            asked[answer.dispatch_id] += answer.outcome == Outcome.MORE_INFORMATION
         stored.append((response_id, answer, verdict))
         results.append(Recorded(verdict, response_id, states[answer.dispatch_id]))
     await _store(connection, stored, dispatches)
@@ -220,6 +238,16 @@ def _overtaken(answer: Answer, dispatch: _Locked) -> Verdict | None:
     return Verdict.HELD_BY_ANOTHER
 
 
+def _too_many(answer: Answer, asked: Mapping[UUID, int]) -> Verdict | None:
+    """Whether no more questions are taken about this dispatch.
+
+    An adapter's are: it asks again only when a person has replied, and refused it would only be handed the same anew.
+    """
+    if answer.attempt is not None or answer.outcome != Outcome.MORE_INFORMATION:
+        return None
+    return Verdict.TOO_MANY_QUESTIONS if asked[answer.dispatch_id] >= MOST_QUESTIONS else None
+
+
 async def _store(
     connection: Connection, stored: Sequence[tuple[UUID, Answer, Verdict]], dispatches: dict[UUID, _Locked]
 ) -> None:
@@ -227,6 +255,7 @@ async def _store(
         return
     moves = _last_move_of_each(stored)
     answers = [answer for _, answer, _ in stored]
+    contents = await _sealed(connection, stored, dispatches)
     await _STORE.within(
         connection,
         {
@@ -235,7 +264,7 @@ async def _store(
             "referrals": [dispatches[answer.dispatch_id].referral_id for answer in answers],
             "agencies": ",".join([answer.actor.party for answer in answers]),
             "outcomes": ",".join([answer.outcome for answer in answers]),
-            "contents": await _sealed(connection, stored, dispatches),
+            "contents": contents,
             "samenesses": [answer.sameness for answer in answers],
             "verdicts": ",".join([verdict for _, _, verdict in stored]),
             "states": ",".join([moves.get(response_id, "") for response_id, _, _ in stored]),
@@ -244,9 +273,22 @@ async def _store(
             "requests": [answer.actor.request_id for answer in answers],
         },
     )
+    await _measure(connection, stored, contents)
     if moves:
         moved = {answer.actor.party for response_id, answer, _ in stored if response_id in moves}
         await inboxes_changed(connection, moved)
+
+
+async def _measure(
+    connection: Connection, stored: Sequence[tuple[UUID, Answer, Verdict]], contents: Sequence[bytes]
+) -> None:
+    """What is asked makes its item larger. Apart from the rest: most answers are no questions, and pay nothing."""
+    sizes: Counter[UUID] = Counter()
+    for (_, answer, verdict), content in zip(stored, contents, strict=True):
+        if verdict is Verdict.RECORDED and answer.outcome == Outcome.MORE_INFORMATION:
+            sizes[answer.dispatch_id] += len(content)
+    if sizes:
+        await _ASKED.within(connection, {"ids": list(sizes), "bytes": list(sizes.values())})
 
 
 async def _sealed(

@@ -8,15 +8,16 @@ from app.db import Connection, Numbered
 
 _CLAIM = Numbered.of("""
     WITH free AS MATERIALIZED (
-        SELECT id, referral_id, priority, number FROM dispatch
+        SELECT id, referral_id, priority, number, said_bytes FROM dispatch
          WHERE agency = :agency AND state IN ('queued', 'delivered')
            AND (claim_expires_at IS NULL OR claim_expires_at <= now())
          ORDER BY priority, number
          LIMIT CAST(:limit AS integer)
            FOR NO KEY UPDATE SKIP LOCKED
     ), sized AS (
-        SELECT free.id, octet_length(content) AS size,
-               sum(octet_length(content)) OVER (ORDER BY free.priority, number ROWS UNBOUNDED PRECEDING) AS size_so_far
+        SELECT free.id, octet_length(content) + said_bytes AS size,
+               sum(octet_length(content) + said_bytes)
+                   OVER (ORDER BY free.priority, number ROWS UNBOUNDED PRECEDING) AS size_so_far
           FROM free JOIN referral ON referral.id = free.referral_id
     )
     UPDATE dispatch
@@ -29,7 +30,7 @@ _CLAIM = Numbered.of("""
 async def claim(connection: Connection, agency: str, limit: int, lease_seconds: int, most_bytes: int) -> list[UUID]:
     """Claim up to `limit` waiting items of an agency that nobody holds, under one new claim; their ids.
 
-    Those first in the queue whose documents have `most_bytes` together; at least one.
+    Those first in the queue whose documents, questions and replies have `most_bytes` together; at least one.
     """
     parameters = {
         "claim": uuid7(),

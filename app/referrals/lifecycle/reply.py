@@ -27,8 +27,11 @@ _LOCK = text("""
 """)
 
 _STORE = text("""
-    INSERT INTO message (id, dispatch_id, referral_id, sender, content, sealed, sent_by)
-    VALUES (:message_id, :id, :referral_id, :sender, :content, true, :sent_by)
+    WITH stored AS (
+        INSERT INTO message (id, dispatch_id, referral_id, sender, content, sealed, sent_by)
+        VALUES (:message_id, :id, :referral_id, :sender, :content, true, :sent_by)
+    )
+    UPDATE dispatch SET said_bytes = said_bytes + octet_length(CAST(:content AS bytea)) WHERE id = :id
 """)
 
 _RETURN = text("""
