@@ -26,6 +26,7 @@ from app.access.entering import (
     onward,
     open_for,
     tell_refusal,
+    then_of,
     waiting,
 )
 from app.access.gate import Gate
@@ -50,7 +51,11 @@ _UNKNOWN_KEY = "This key is not known, or it is no longer in force. Check that y
 @router.get(SIGN_IN, response_class=Response)
 @public
 async def sign_in_page(request: Request) -> Response:
-    """The form for people."""
+    """The form for people. Whoever comes by a link from elsewhere, such as one in webmail, is led on once more."""
+    then = then_of(request)
+    if then and request.headers.get("sec-fetch-site") == "cross-site":
+        # They may be signed in: a browser that comes from elsewhere does not show a `strict` cookie yet.
+        return pages.render("led_on.html", request=request, heading="To the page that you asked for", then=then)
     return _form(request)
 
 

@@ -75,7 +75,9 @@ async def test_by_whoever_first_sets_their_account_up(cast: Cast, database: Data
     page = await browser.get(await led(browser))
     found = re.search(r'href="(/sign-in/set-up[^"]*)"', page.text)
     assert found
-    answer = await submit(browser, found[1], {"username": invitation.username, "code": invitation.code})
+    page = await browser.get(found[1])
+    assert f'href="/sign-in{THEN}"' in page.text
+    answer = await send(browser, page, found[1], {"username": invitation.username, "code": invitation.code})
     answer = await submit(browser, answer.headers["location"], {"password": PASSWORD, "again": PASSWORD})
     page = await browser.get(answer.headers["location"])
     secret = re.search(r'<code id="secret">([A-Z2-7]+)</code>', page.text)
@@ -117,6 +119,18 @@ async def test_an_address_that_cannot_be_read_is_refused_and_no_fault_of_ours(ca
     browser = cast.client({})
     assert (await browser.post("/sign-in", headers={"Origin": "http://["})).status_code == 403
     assert await led(browser, "/my-inbox/%C3%A9") == "/sign-in"
+
+
+async def test_whoever_comes_from_elsewhere_is_led_on_first_for_they_may_be_signed_in(cast: Cast) -> None:
+    browser = cast.client({"Sec-Fetch-Site": "cross-site"})
+    page = await browser.get(await led(browser))
+    assert page.status_code == 200
+    assert f'<meta http-equiv="refresh" content="0; url={ASKED}">' in page.text
+    assert "<form" not in page.text
+    # From there the browser comes from a page of ours: whoever is not signed in sees the form.
+    browser = cast.client({"Sec-Fetch-Site": "same-origin"})
+    assert forms(await browser.get(await led(browser)))
+    assert forms(await cast.client({"Sec-Fetch-Site": "cross-site"}).get("/sign-in"))
 
 
 @pytest.mark.parametrize("path", ["/", "/live"])
