@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from app.access.cookies import session_cookie, set_session_cookie, set_step_cook
 from app.access.gate import Gate
 from app.access.keys import Credential
 from app.access.navigation import ROLE_NAMES
-from app.access.pages import HOME
+from app.access.pages import HOME, leading, local
 from app.access.policy import Role
 from app.access.sessions import close_session, find_session, open_session, session_id
 from app.audit.record import Actor, Event, Operation, record
@@ -32,6 +33,26 @@ _NOBODY = "unknown"
 """Whom the log names where nobody is recognised."""
 
 ROLE = "/sign-in/role"
+
+
+def then_of(request: Request) -> str:
+    """The page of ours that was asked for before signing in, or nothing. The address tells it from page to page.
+
+    An OpenID provider does not bring it back: of whoever comes from there `request.state.then` tells it.
+    """
+    then = getattr(request.state, "then", "") or request.query_params.get("then", "")
+    return local(then) if then else ""
+
+
+def onward(request: Request, page: str) -> str:
+    """The address of another page of signing in, which leads to the same in the end."""
+    return leading(page, then_of(request))
+
+
+@pages.add_context
+def _onward(request: Request) -> Mapping[str, Any]:
+    """What templates write for such an address: `onward("/sign-in")`."""
+    return {"onward": partial(onward, request)}
 
 
 def attempt_of(request: Request, username: str) -> Attempt:
@@ -96,9 +117,9 @@ def again(
     return response
 
 
-async def begin_step(request: Request, connection: Connection, step: Step, then: str) -> Response:
+async def begin_step(request: Request, connection: Connection, step: Step, page: str) -> Response:
     """Go on to the next page of a sign-in, which this browser alone can."""
-    response = RedirectResponse(then, 303)
+    response = RedirectResponse(page, 303)
     set_step_cookie(request, response, await steps.begin(connection, request.app.state.keys, step))
     return response
 
@@ -106,12 +127,12 @@ async def begin_step(request: Request, connection: Connection, step: Step, then:
 async def enter(request: Request, connection: Connection, person: Person, by: str) -> Response:
     """Somebody has shown who they are: their session opens, or first they choose a role to act in."""
     if len(person.roles) > 1:
-        return await begin_step(request, connection, Step(Stage.ROLE, person.id, {"by": by}), ROLE)
+        return await begin_step(request, connection, Step(Stage.ROLE, person.id, {"by": by}), onward(request, ROLE))
     return await enter_as(request, connection, person, person.roles[0], by)
 
 
 async def enter_as(request: Request, connection: Connection, person: Person, role: Role, by: str) -> Response:
-    """Open a session of this person in this role, and go to its first page."""
+    """Open a session of this person in this role, and go to the page asked for, or to its first."""
     credential = Credential(str(person.id), person.party, role, person=person.name)
     await people.note_sign_in(connection, person.id)
     return await open_for(request, connection, credential, by)
@@ -124,7 +145,7 @@ async def open_for(request: Request, connection: Connection, credential: Credent
     actor = Actor(credential.party, credential.id, request_id.get())
     detail = {"role": credential.role.value, "by": by}
     await record(connection, actor, [Event(Operation.CONSULTATION, "session.opened", detail=detail)])
-    response = RedirectResponse(HOME[credential.role], 303)
+    response = RedirectResponse(then_of(request) or HOME[credential.role], 303)
     set_session_cookie(request, response, token)
     set_step_cookie(request, response, "")
     return response

@@ -7,7 +7,7 @@ asks whoever has not shown who they are for five minutes to do so again. Whose r
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -64,7 +64,7 @@ def unattended(endpoint: Endpoint) -> Endpoint:
 
 
 class PageRoute(AccessRoute):
-    """A route of a page. Without a session it leads to the sign-in page; a form is taken from our own pages only."""
+    """A route of a page. Without a session it leads to sign-in, and back; a form is taken from our own pages only."""
 
     async def before_body(self, request: StrictRequest) -> None:
         """Recognise the caller by its session.
@@ -83,23 +83,24 @@ class PageRoute(AccessRoute):
             admit(request, signed_in.credential, action)
             reads_for(request, signed_in.purpose)
             if signed_in.purpose is None and _must_say_why(request, role, action):
-                raise HTTPException(303, headers={"Location": _and_back(PURPOSE, request)})
+                raise HTTPException(303, headers={"Location": leading(PURPOSE, _asked(request))})
             if getattr(self.endpoint, _STEP_UP, False) and not signed_in.is_confirmed:
-                raise HTTPException(303, headers={"Location": _and_back(CONFIRM, request)})
+                raise HTTPException(303, headers={"Location": leading(CONFIRM, _asked(request))})
             request.look = _still_signed_in
         _refuse_nul(request)
         if changes and not getattr(self.endpoint, READS_OWN_FORM, False):
             await require_token(request)
 
     async def _signed_in(self, request: Request) -> SignedIn:
-        token = session_cookie(request)
+        token, unattended = session_cookie(request), getattr(self.endpoint, _UNATTENDED, False)
+        back = _ROOT if unattended else _asked(request)  # a stream is no page to come back to
         if token is None:
-            raise _signed_out()
+            raise _signed_out(back)
         request.state.session = id = session_id(request.app.state.keys, token)
         async with database(request).transaction(AS_GATEWAY) as connection:
-            found = await use_session(connection, id, note=not getattr(self.endpoint, _UNATTENDED, False))
+            found = await use_session(connection, id, note=not unattended)
         if found is None:
-            raise _signed_out()
+            raise _signed_out(back)
         request.state.signed_in = found
         return found
 
@@ -139,10 +140,8 @@ def require_own_page(request: Request) -> None:
     `Sec-Fetch-Site` says so on https and loopback; elsewhere `Origin` has to name the host asked, or the public URL's.
     """
     site = request.headers.get("sec-fetch-site")
-    if site is None:
-        own = urlsplit(request.headers.get("origin", "")).netloc in _hosts(request)
-    else:
-        own = site == "same-origin"
+    origin = _parts(request.headers.get("origin", "")).netloc
+    own = origin in _hosts(request) if site is None else site == "same-origin"
     if not own:
         raise Problem(CROSS_SITE)
 
@@ -153,18 +152,31 @@ def local(address: str) -> str:
     return address if plain and "\\" not in address and len(address) <= 500 else _ROOT
 
 
+def leading(page: str, then: str) -> str:
+    """The address of a page that leads on to another, a plain path of ours; of the page alone where that is empty."""
+    return f"{page}?then={quote(then, safe='/')}" if then else page
+
+
 def _must_say_why(request: Request, role: Role, action: Action) -> bool:
     gate: Gate = request.app.state.gate
     return role in gate.roles_asked and relation(role, action) is not Relation.SELF
 
 
-def _and_back(page: str, request: Request) -> str:
-    """The address of a page that leads back: to this page, or to the one whose form was sent."""
+def _asked(request: Request) -> str:
+    """The page that was asked for, or the one whose form was sent."""
     back = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
     if request.method not in _SAFE:
-        referer = urlsplit(request.headers.get("referer", ""))
+        referer = _parts(request.headers.get("referer", ""))
         back = referer._replace(scheme="", netloc="").geturl() if referer.netloc in _hosts(request) else _ROOT
-    return f"{page}?then={quote(local(back), safe='/')}"
+    return local(back)
+
+
+def _parts(address: str) -> SplitResult:
+    """The parts of an address; all empty where it cannot be read as one."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _hosts(request: Request) -> set[str]:
@@ -180,11 +192,12 @@ async def _still_signed_in(request: Request) -> None:
     async with database(request).transaction(AS_GATEWAY) as connection:
         found = await use_session(connection, signed_in.id)
     if found is None or found.reader != signed_in.reader:
-        raise _signed_out()
+        raise _signed_out(_asked(request))
 
 
-def _signed_out() -> HTTPException:
-    return HTTPException(303, headers={"Location": SIGN_IN})
+def _signed_out(back: str) -> HTTPException:
+    """To sign in, and back; but the first page is whoever signs in's."""
+    return HTTPException(303, headers={"Location": leading(SIGN_IN, "" if back == _ROOT else back)})
 
 
 def _refusal(request: Request, error: Problem | RequestValidationError) -> Response:

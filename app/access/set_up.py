@@ -13,7 +13,17 @@ from app.access.accounts.passwords import Passwords
 from app.access.accounts.people import Person
 from app.access.accounts.steps import Stage, Step
 from app.access.cookies import step_cookie
-from app.access.entering import actor_of, again, attempt_of, begin_attempt, begin_step, enter, tell_refusal, waiting
+from app.access.entering import (
+    actor_of,
+    again,
+    attempt_of,
+    begin_attempt,
+    begin_step,
+    enter,
+    onward,
+    tell_refusal,
+    waiting,
+)
 from app.access.pages import PageRoute
 from app.access.routes import public
 from app.db import AS_GATEWAY
@@ -53,7 +63,7 @@ async def start(request: Request, database: DatabaseOf, username: Typed = "", co
             await lockout.succeed(connection, keys, attempt)
             # It stays good until all is done, and no longer than it is this one.
             step = Step(Stage.PASSWORD, person.id, {"setup": (person.setup or b"").hex()})
-            return await begin_step(request, connection, step, _PASSWORD)
+            return await begin_step(request, connection, step, onward(request, _PASSWORD))
         somebody = await people.by_username(connection, username)
     await tell_refusal(request, actor_of(somebody), "set-up code")
     return again(request, "set_up.html", {"code": _WRONG}, username=username)
@@ -64,7 +74,7 @@ async def start(request: Request, database: DatabaseOf, username: Typed = "", co
 async def password_page(request: Request, database: DatabaseOf) -> Response:
     """The form for a password."""
     found = await _setting_up(request, database, Stage.PASSWORD)
-    return _start() if found is None else _password_form(request, found[0], {})
+    return _start(request) if found is None else _password_form(request, found[0], {})
 
 
 @router.post("/password", response_class=Response)
@@ -73,7 +83,7 @@ async def choose_password(request: Request, database: DatabaseOf, password: Type
     """On to the authenticator where the password is a good one."""
     found = await _setting_up(request, database, Stage.PASSWORD)
     if found is None:
-        return _start()
+        return _start(request)
     person, step = found
     if errors := await faults_of(request, person, password, again):
         return _password_form(request, person, errors)
@@ -83,7 +93,7 @@ async def choose_password(request: Request, database: DatabaseOf, password: Type
         sealed = await people.seal_secret(connection, person.id, codes.new_secret())
         detail = {**step.detail, "hash": hash, "totp": b64encode(sealed).decode()}
         await steps.go_on(connection, request.app.state.keys, step_cookie(request) or "", Stage.AUTHENTICATOR, detail)
-    return RedirectResponse(_AUTHENTICATOR, 303)
+    return RedirectResponse(onward(request, _AUTHENTICATOR), 303)
 
 
 @router.get("/authenticator", response_class=Response)
@@ -99,7 +109,7 @@ async def enrol(request: Request, database: DatabaseOf, code: Typed = "") -> Res
     """The account is set up; its recovery codes are shown this once."""
     found = await _setting_up(request, database, Stage.AUTHENTICATOR)
     if found is None:
-        return _start()
+        return _start(request)
     (person, step), keys = found, request.app.state.keys
     async with database.transaction(AS_GATEWAY) as connection:
         sealed = b64decode(step.detail["totp"])
@@ -108,7 +118,7 @@ async def enrol(request: Request, database: DatabaseOf, code: Typed = "") -> Res
         if taken is not None:
             current = await people.by_id(connection, person.id, lock=True)
             if current != person or not await steps.end(connection, keys, step_cookie(request) or ""):
-                return _start()
+                return _start(request)
             await people.complete_setup(connection, person, step.detail["hash"])
             await people.enrol(connection, person, sealed, taken)
             fresh = await people.renew_recovery_codes(connection, keys, person)
@@ -142,7 +152,7 @@ async def _setting_up(request: Request, database: DatabaseOf, stage: Stage) -> t
 async def _authenticator(request: Request, database: DatabaseOf, errors: dict[str, str]) -> Response:
     found = await _setting_up(request, database, Stage.AUTHENTICATOR)
     if found is None:
-        return _start()
+        return _start(request)
     person, step = found
     async with database.transaction(AS_GATEWAY) as connection:
         secret = await people.open_secret(connection, person.id, b64decode(step.detail["totp"]))
@@ -167,5 +177,5 @@ def _password_form(request: Request, person: Person, errors: dict[str, str]) -> 
     return pages.render("set_up_password.html", request=request, status=status, username=person.username, errors=errors)
 
 
-def _start() -> Response:
-    return RedirectResponse(_START, 303)
+def _start(request: Request) -> Response:
+    return RedirectResponse(onward(request, _START), 303)

@@ -23,8 +23,10 @@ from app.access.entering import (
     enter,
     enter_as,
     leave,
+    onward,
     open_for,
     tell_refusal,
+    then_of,
     waiting,
 )
 from app.access.gate import Gate
@@ -49,7 +51,11 @@ _UNKNOWN_KEY = "This key is not known, or it is no longer in force. Check that y
 @router.get(SIGN_IN, response_class=Response)
 @public
 async def sign_in_page(request: Request) -> Response:
-    """The form for people."""
+    """The form for people. Whoever comes by a link from elsewhere, such as one in webmail, is led on once more."""
+    then = then_of(request)
+    if then and request.headers.get("sec-fetch-site") == "cross-site":
+        # They may be signed in: a browser that comes from elsewhere does not show a `strict` cookie yet.
+        return pages.render("led_on.html", request=request, heading="To the page that you asked for", then=then)
     return _form(request)
 
 
@@ -75,7 +81,7 @@ async def sign_in(
         if fresh:
             await people.keep_password(connection, person, fresh)
         await lockout.passed(connection, request.app.state.keys, attempt)
-        return await begin_step(request, connection, Step(Stage.CODE, person.id), _CODE)
+        return await begin_step(request, connection, Step(Stage.CODE, person.id), onward(request, _CODE))
 
 
 @router.get("/sign-in/key", response_class=Response)
@@ -92,7 +98,7 @@ async def code_page(request: Request, database: DatabaseOf) -> Response:
     """The form for the code."""
     async with database.transaction(AS_GATEWAY) as connection:
         step = await steps.find(connection, request.app.state.keys, step_cookie(request) or "", Stage.CODE)
-    return _start() if step is None else pages.render("sign_in_code.html", request=request, errors={})
+    return _start(request) if step is None else pages.render("sign_in_code.html", request=request, errors={})
 
 
 @router.post(_CODE, response_class=Response)
@@ -104,7 +110,7 @@ async def take_code(request: Request, database: DatabaseOf, code: Typed = "") ->
         step = await steps.find(connection, keys, token, Stage.CODE)
         person = None if step is None or step.account is None else await people.by_id(connection, step.account)
     if person is None or not person.is_active:
-        return _start()
+        return _start(request)
     attempt = attempt_of(request, person.username)
     if wait := await begin_attempt(request, attempt):
         return again(request, "sign_in_code.html", {"code": waiting(wait)}, wait=wait)
@@ -127,7 +133,7 @@ async def take_code(request: Request, database: DatabaseOf, code: Typed = "") ->
 async def role_page(request: Request, database: DatabaseOf) -> Response:
     """The roles to choose from, for whoever has several."""
     person, _ = await _choosing(request, database)
-    return _start() if person is None else _roles(request, person)
+    return _start(request) if person is None else _roles(request, person)
 
 
 @router.post(ROLE, response_class=Response)
@@ -136,13 +142,13 @@ async def take_role(request: Request, database: DatabaseOf, role: Typed = "") ->
     """A session in the role that was chosen."""
     person, by = await _choosing(request, database)
     if person is None:
-        return _start()
+        return _start(request)
     if role not in person.roles:
         return _roles(request, person, {"role": "Choose the role to act in."})
     async with database.transaction(AS_GATEWAY) as connection:
         if await steps.end(connection, request.app.state.keys, step_cookie(request) or ""):
             return await enter_as(request, connection, person, Role(role), by)
-    return _start()
+    return _start(request)
 
 
 @router.post("/sign-out", response_class=Response)
@@ -203,8 +209,8 @@ def _roles(request: Request, person: Person, errors: dict[str, str] | None = Non
     return pages.render("sign_in_role.html", request=request, status=status, choices=choices, errors=errors or {})
 
 
-def _start() -> Response:
-    return RedirectResponse(SIGN_IN, 303)
+def _start(request: Request) -> Response:
+    return RedirectResponse(onward(request, SIGN_IN), 303)
 
 
 def _form(request: Request, errors: dict[str, str] | None = None, username: str = "", wait: float = 0.0) -> Response:

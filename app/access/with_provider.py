@@ -16,7 +16,7 @@ from app.access.accounts.people import Person
 from app.access.accounts.provider import Departure, Identity, Provider, ProviderAway, ProviderRefused
 from app.access.accounts.steps import Stage, Step
 from app.access.cookies import set_step_cookie, step_cookie
-from app.access.entering import actor_of, begin_step, enter, tell_refusal
+from app.access.entering import actor_of, begin_step, enter, tell_refusal, then_of
 from app.access.pages import PageRoute, local
 from app.access.policy import Action
 from app.access.routes import permit, public
@@ -41,8 +41,9 @@ async def depart(request: Request, database: DatabaseOf) -> Response:
     """To the provider. A link, not a form: browsers would not let a form lead elsewhere."""
     _count(request)
     gone = await _departure(request, anew=False)
+    detail = {**gone.detail, "then": then_of(request)}
     async with database.transaction(AS_GATEWAY) as connection:
-        return await begin_step(request, connection, Step(Stage.PROVIDER, None, gone.detail), gone.url)
+        return await begin_step(request, connection, Step(Stage.PROVIDER, None, detail), gone.url)
 
 
 @router.get("/account/confirm/provider", response_class=Response)
@@ -71,6 +72,7 @@ async def arrive(
         step = await steps.find(connection, keys, token, Stage.PROVIDER)
         if step is None or not await steps.end(connection, keys, token):
             return await _refused(request, "state")
+    request.state.then = step.detail.get("then", "")
     try:
         identity = await _provider(request).arrive(step.detail, state=state, code="" if error else code)
     except ProviderAway as away:
@@ -90,7 +92,7 @@ async def arrive(
 
 def _onward(request: Request, entered: Response) -> Response:
     """A page of ours that leads on: a browser that comes from elsewhere does not show a `strict` cookie yet."""
-    page = pages.render("signed_in.html", request=request, then=entered.headers["location"])
+    page = pages.render("led_on.html", request=request, heading="Signed in", then=entered.headers["location"])
     for cookie in entered.headers.getlist("set-cookie"):
         page.headers.append("set-cookie", cookie)
     return page

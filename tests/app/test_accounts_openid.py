@@ -188,6 +188,28 @@ async def test_several_roles_are_chosen_from_after_the_provider_too(
     assert (await submit(browser, "/sign-in/role", {"role": "originator"})).headers["location"] == "/my-referrals"
 
 
+async def test_whoever_asked_for_a_page_first_is_led_back_to_it_by_the_provider_too(
+    cast: Cast, database: Database, provider: Provider
+) -> None:
+    await invited(database, "TARIAN", EMAIL, Role.COORDINATOR, Role.ORIGINATOR)
+    browser = cast.client(ORIGIN)
+    start = (await browser.get("/queues/HMRC")).headers["location"]
+    depart = "/sign-in/provider?then=/queues/HMRC"
+    assert f'href="{depart}"' in (await browser.get(start)).text
+    provider.wrong = "nonce"
+    refused = await gone_and_back(browser, depart)
+    assert refused.status_code == 401
+    assert 'href="/sign-in?then=/queues/HMRC"' in refused.text
+    provider.wrong = ""
+    answer = await gone_and_back(browser, depart)
+    role = "/sign-in/role?then=/queues/HMRC"
+    assert f"url={role}" in answer.text
+    assert (await submit(browser, role, {"role": "coordinator"})).headers["location"] == "/queues/HMRC"
+    await change(database, "UPDATE account SET roles = '{coordinator}'")
+    assert "url=/queues/HMRC" in (await gone_and_back(cast.client(ORIGIN), depart)).text
+    assert 'url=/"' in (await gone_and_back(cast.client(ORIGIN), "/sign-in/provider?then=//elsewhere.test")).text
+
+
 async def test_whoever_has_no_authenticator_here_confirms_at_the_provider(
     cast: Cast, database: Database, provider: Provider
 ) -> None:

@@ -442,7 +442,7 @@ async def test_a_stranger_sees_nothing_of_it_and_an_originator_has_no_such_page(
     originator = await signed_in(cast, "SWP", Role.ORIGINATOR)
     for path in ("/my-inbox", f"/my-inbox/{id}", f"/my-inbox/{id}/answer"):
         assert (await originator.get(path)).status_code == 403
-    assert (await cast.client({}).get("/my-inbox")).headers["location"] == "/sign-in"
+    assert (await cast.client({}).get("/my-inbox")).headers["location"] == "/sign-in?then=/my-inbox"
 
 
 async def test_a_form_from_elsewhere_does_nothing(cast: Cast, workers: Workers, database: Database) -> None:

@@ -1,6 +1,7 @@
 """An agency's day in a real browser: from sign-in to the answer sent, with scripts and without, by keyboard alone."""
 
 import re
+from email.message import EmailMessage
 from typing import Literal
 
 import pytest
@@ -11,6 +12,9 @@ from tests.acts import dispatched, rows
 from tests.conftest import Cast, Workers
 from tests.journeys.test_page import SOON, Gateway, browser, gateway, pytestmark
 from tests.journeys.visitor import Visitor
+from tests.workers.outside import Post
+from tests.workers.test_email import adapter
+from tests.workers.test_push import envelope
 
 __all__ = ["browser", "gateway", "pytestmark"]
 
@@ -110,6 +114,32 @@ async def test_an_agency_answers_from_its_inbox(
     assert [row["outcome"] for row in found] == ["hit", "no_hit", "no_hit"]
     assert [said for said in desk.complaints if "422" not in said] == []  # a form with errors is told of as that
     await context.close()
+
+
+async def test_the_link_of_a_message_leads_to_the_item_and_whoever_is_not_signed_in_by_way_of_that(
+    browser: Browser, gateway: Gateway, cast: Cast, workers: Workers, database: Database
+) -> None:
+    _, [made] = await dispatched(cast, workers, "HMRC")
+    [dispatch] = await rows(database, "SELECT id FROM dispatch")
+    async with Post().running() as post:
+        await adapter(post, base=gateway.url).deliver(envelope(dispatch_id=dispatch["id"]))
+    [message] = post.messages
+    assert isinstance(message, EmailMessage)
+    [link] = re.findall(r"http\S+", message.get_content())
+    page = await browser.new_page()
+    heading = page.get_by_role("heading", level=1)
+
+    await page.goto(link)
+    await page.get_by_role("link", name="Sign in with a key").click()
+    await page.get_by_label("API key").fill(await cast.key("HMRC"))
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(heading).to_have_text(made["reference"])
+    await page.goto("about:blank")  # elsewhere: from here a browser shows no `strict` cookie
+    await page.set_content(f'<h1>A message in webmail</h1><a href="{link}">The item</a>')
+    await page.get_by_role("link", name="The item").click()
+    await expect(heading).to_have_text(made["reference"])
+    assert page.url == link
+    await page.close()
 
 
 async def test_an_open_inbox_says_within_two_seconds_that_there_is_something_new(

@@ -27,13 +27,13 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     return made
 
 
-def adapter(post: Post, window: float = 0.05, **settings: Any) -> EmailAdapter:
-    """The adapter of an agency whose mail goes to this server."""
+def adapter(post: Post, window: float = 0.05, base: str = "https://gain.example", **settings: Any) -> EmailAdapter:
+    """The adapter of an agency whose mail goes to this server, from the gateway at `base`."""
     url = settings.pop("url", f"smtp://localhost:{post.port}")
     configuration = Settings(smtp_url=SecretStr(url), email_from="gain@gain.example", **settings)
     server = MailServer.of(configuration)
     assert server is not None
-    return EmailAdapter(Digests(server, configuration.email_from, "https://gain.example", window), DESK, None)
+    return EmailAdapter(Digests(server, configuration.email_from, base, window), DESK, None)
 
 
 async def test_a_message_links_to_the_item_and_says_nothing_of_it(authority: Authority) -> None:
@@ -46,7 +46,7 @@ async def test_a_message_links_to_the_item_and_says_nothing_of_it(authority: Aut
     assert message["Subject"] == "URGENT: GAIN: 1 referral waits in your inbox"
     assert message["Auto-Submitted"] == "auto-generated"
     text = message.get_content()
-    assert f"https://gain.example/v1/inbox/{sent.dispatch_id}" in text
+    assert f"https://gain.example/my-inbox/{sent.dispatch_id}" in text
     assert sent.reference in text
 
 

@@ -93,7 +93,7 @@ class Digests:
         for item in sorted(items, key=lambda item: (item.priority != "urgent", item.due_at)):
             due = item.due_at.astimezone(_LONDON).strftime("%d %B %Y, %H:%M").lstrip("0")
             lines.append(f"{item.reference}: {_WORDS[item.kind]}{item.priority}, answer by {due} (London)")
-            lines.append(f"  {self._base_url}/v1/inbox/{item.dispatch_id}")
+            lines.append(f"  {self._base_url}/my-inbox/{item.dispatch_id}")
         lines += ["", "This message says nothing about the subjects. Read and answer in the inbox."]
         return "\n".join(lines) + "\n"
 
