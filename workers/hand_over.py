@@ -171,4 +171,5 @@ def _envelope(item: HandOver) -> Envelope:
         referral=item.referral,
         chases=item.chases,
         replied=item.replied,
+        holds=item.holds,
     )

@@ -115,9 +115,9 @@ class Dispatch(Base):
     Until the claim ends the item belongs to the consumer that holds `claim_id`. `due_delivery_at` is when an adapter
     takes it next (null: no adapter has anything to do); `attempt` fences: a result is recorded only for the attempt
     that is current, and telling of something new makes another; `failures` counts failed hand-overs. `replies` counts
-    the originator's answers to the agency's questions, the last at `replied_at`. `ended_because` is our own word for
-    it, `sealed_reason` a person's; `decline_reason` is the agency's code (null where it declined before codes were
-    kept).
+    the originator's answers to the agency's questions, the last at `replied_at`; `holds` how often it was taken out of
+    the inbox before its agency had seen it. `ended_because` is our own word for it, `sealed_reason` a person's;
+    `decline_reason` is the agency's code (null where it declined before codes were kept).
     """
 
     __tablename__ = "dispatch"
@@ -145,6 +145,7 @@ class Dispatch(Base):
     queried_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     replies: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     replied_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    holds: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     clock_from: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     queued_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     delivered_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
