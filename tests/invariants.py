@@ -212,6 +212,14 @@ INVARIANTS: Mapping[str, str] = {
                       WHERE action = 'message.sent' GROUP BY 1) AS event USING (dispatch_id)
          WHERE kept IS DISTINCT FROM logged
     """,
+    "I5 each message answered a question, and no question was answered without one": """
+        SELECT id, replies FROM dispatch
+         WHERE replies <> (SELECT count(*) FROM message WHERE dispatch_id = dispatch.id)
+    """,
+    "I5 each hold of an item is logged once, and no other": """
+        SELECT id, holds FROM dispatch
+         WHERE holds <> (SELECT count(*) FROM audit_event WHERE dispatch_id = dispatch.id AND action = 'dispatch.held')
+    """,
     "I10 what was said about an item is measured": """
         SELECT dispatch.id, said_bytes, said
           FROM dispatch

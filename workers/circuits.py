@@ -20,6 +20,10 @@ OPEN_SECONDS = 15.0
 
 LONGEST_SECONDS = 300.0
 
+LONGEST_ASKED_SECONDS = 3_600.0
+"""How long an agency's system may ask to be left alone. What is longer is more likely a slip, would keep its urgent
+items from it, and what the pages show of a process that has died must lapse."""
+
 
 class CircuitState(StrEnum):
     """Whether an agency is called."""
@@ -35,6 +39,7 @@ class _Circuit:
     opened: int = 0
     since: float = 0.0
     until: float = 0.0
+    asked: float = 0.0  # until when the agency's system asks not to be called
 
 
 class Circuits:
@@ -81,17 +86,32 @@ class Circuits:
             case CircuitState.CLOSED:
                 return max(0, most - busy)
 
-    def note(self, agency: str, *, failed: bool) -> None:
-        """What came of a call."""
+    def note(self, agency: str, *, failed: bool, leave_alone: float = 0.0) -> None:
+        """What came of a call; one that failed may have said for how many seconds there shall be no other."""
         if not failed:
-            closed = self._circuits.pop(agency, None)
-            self.changed |= closed is not None and closed.opened > 0
+            self._close(agency)
             return
-        circuit = self._circuits.setdefault(agency, _Circuit())
+        now, circuit = self._now(), self._circuits.setdefault(agency, _Circuit())
         circuit.failures += 1
-        # What was under way when it opened fails too, and says nothing new.
-        if circuit.failures >= FAILURES and self._now() >= circuit.until:
-            circuit.since = circuit.since if circuit.opened else self._now()
-            circuit.until = self._now() + min(LONGEST_SECONDS, OPEN_SECONDS * 2**circuit.opened)
-            circuit.opened += 1
-            self.changed = True
+        until = circuit.asked = max(circuit.asked, now + min(LONGEST_ASKED_SECONDS, leave_alone))
+        # What was under way when it opened fails too, and says nothing new but for how long to leave the agency alone.
+        if now >= circuit.until and (circuit.opened or circuit.failures >= FAILURES):
+            doubled = 2 ** min(circuit.opened, 10)  # an agency that is away for days would overflow a float
+            until = max(until, now + min(LONGEST_SECONDS, OPEN_SECONDS * doubled))
+        if until > max(now, circuit.until):
+            self._open(circuit, now, until)
+
+    def _close(self, agency: str) -> None:
+        """It works, unless it asked for time since this call began."""
+        circuit = self._circuits.get(agency)
+        if circuit is None or self._now() < circuit.asked:
+            return
+        del self._circuits[agency]
+        self.changed |= circuit.opened > 0
+
+    def _open(self, circuit: _Circuit, now: float, until: float) -> None:
+        """No calls until then."""
+        circuit.since = circuit.since if circuit.opened else now
+        circuit.opened += now >= circuit.until
+        circuit.until = until
+        self.changed = True

@@ -52,10 +52,14 @@ class Call(StrEnum):
 
 
 class Handed(NamedTuple):
-    """What came of a hand-over: for its dispatch, and for the agency's circuit."""
+    """What came of a hand-over: for its dispatch, and for the agency's circuit.
+
+    `leave_alone` is for how many seconds the agency's system asks not to be called, 0 where it does not say.
+    """
 
     finding: Finding
     call: Call
+    leave_alone: float = 0.0
 
 
 async def hand_over(item: HandOver, adapter: Adapter, keys: Keys) -> Handed:
@@ -129,13 +133,14 @@ def _printable(reason: str) -> str:
 def _failed(item: HandOver, adapter: Adapter, error: TransportError) -> Handed:
     reason = _printable(str(error))
     seconds = None if error.permanent else retry_in(item.failures)
+    longer = random.uniform(1, 1 + _JITTER)  # noqa: S311
+    asked = 0.0 if error.retry_after is None else _within_reason(error.retry_after) * longer
     log.info("a hand-over failed", agency=item.agency, dispatch=str(item.id), attempt=item.attempt, reason=reason)
     if seconds is None:
         given_up = _given_up(item, adapter, reason, ended=error.address if isinstance(error, Gone) else None)
         # Who says that it will never take this one, or is gone, has spoken: only the last of many tries is a failure.
-        return Handed(given_up, Call.DONE if error.permanent else Call.FAILED)
-    wait = max(seconds * random.uniform(1, 1 + _JITTER), _within_reason(error.retry_after or 0))  # noqa: S311
-    return Handed(Postponed(item.id, item.attempt, wait, failure=reason), Call.FAILED)
+        return Handed(given_up, Call.DONE) if error.permanent else Handed(given_up, Call.FAILED, asked)
+    return Handed(Postponed(item.id, item.attempt, max(seconds * longer, asked), failure=reason), Call.FAILED, asked)
 
 
 def _given_up(item: HandOver, adapter: Adapter, reason: str, ended: str | None = None) -> Finding:
@@ -171,4 +176,5 @@ def _envelope(item: HandOver) -> Envelope:
         referral=item.referral,
         chases=item.chases,
         replied=item.replied,
+        holds=item.holds,
     )

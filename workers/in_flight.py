@@ -113,13 +113,13 @@ class InFlight:
     def _finish_at_once(self, item: HandOver, adapter: Adapter) -> None:
         handed = finish_at_once(self._begin(item, adapter))
         self._at_once.append((item, handed.finding))
-        self._note(item.agency, handed.call)
+        self._note(item.agency, handed)
         self._any.set()
 
-    def _note(self, agency: str, call: Call) -> None:
+    def _note(self, agency: str, handed: Handed) -> None:
         """What was never called neither opens a circuit nor closes it: a probe without a call has found nothing out."""
-        if call is not Call.NONE:
-            self._circuits.note(agency, failed=call is Call.FAILED)
+        if handed.call is not Call.NONE:
+            self._circuits.note(agency, failed=handed.call is Call.FAILED, leave_alone=handed.leave_alone)
 
     def _finish(self, task: asyncio.Task[Handed]) -> None:
         self._finished.append(task)
@@ -127,10 +127,10 @@ class InFlight:
         if task.cancelled() or task.exception() is not None:
             return  # the pump is stopping, or about to learn of it by `take_finished`
         item = self._calls[task]
-        calls, call = self._agencies[item.agency], task.result().call
+        calls, handed = self._agencies[item.agency], task.result()
         calls.busy -= 1
-        self._note(item.agency, call)
-        if call is Call.DONE:
+        self._note(item.agency, handed)
+        if handed.call is Call.DONE:
             calls.note_answer(self._loop.time())
         self._start_ready(item.agency, calls)
 

@@ -22,7 +22,7 @@ router = APIRouter(route_class=AccessRoute, tags=["originators"])
 
 
 class MessageBody(Document):
-    """A message to the agency of one dispatch."""
+    """The answer to the question that the agency of one dispatch has asked."""
 
     dispatch_id: UUID
     text: Paragraph
@@ -43,7 +43,10 @@ async def send(
     connection: Transaction,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """The item returns to the agency's inbox with the message, and its clock goes on; answers with the referral."""
+    """The item returns to the agency's inbox with the message, and its clock goes on; answers with the referral.
+
+    Only where the agency has asked and waits (state `query`): else 409, for nobody would be told of the message.
+    """
     seen = queries.visible(principal, Action.SEND_MESSAGE)
     referral = await queries.whole(connection, seen, id)
     if referral is None or body.dispatch_id not in {dispatch["id"] for dispatch in referral["dispatches"]}:
@@ -58,9 +61,9 @@ async def send(
 async def say(
     connection: Connection, request: Request, principal: Principal, id: UUID, body: MessageBody, key: str | None
 ) -> bool:
-    """Send a message about a dispatch of a referral of the caller's; False where `key` stands for it already.
+    """Answer the question about a dispatch of a referral of the caller's; False where `key` stands for it already.
 
-    Raises `Problem` (409) where the dispatch is not open any more.
+    Raises `Problem` (409) where no question waits.
     """
     state = request.app.state
     asked = Asked(principal.party, id, "messages", body.model_dump(mode="json"))
@@ -69,5 +72,5 @@ async def say(
     content = body.model_dump_json(include={"text"}).encode()
     directory = await state.directory.get(connection)
     if not await lifecycle.reply(connection, principal.actor, id, body.dispatch_id, content, directory):
-        raise Problem(STATE_CONFLICT, "This dispatch is not open any more.")
+        raise Problem(STATE_CONFLICT, "No question is open here: a message answers one that the agency has asked.")
     return True

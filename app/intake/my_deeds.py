@@ -45,7 +45,7 @@ _CANCELLABLE = (ReferralState.HELD, ReferralState.ACCEPTED, ReferralState.IN_PRO
 async def reply_page(
     id: UUID, request: Request, principal: CurrentPrincipal, connection: Transaction, agency: Named = ""
 ) -> Response:
-    """The form of a message to a body whose dispatch is open, the one that asks first."""
+    """The form of a reply to a body that asks."""
     referral = await _referral(connection, principal, id, Action.READ_OWN_REFERRALS)
     await queries.shown(connection, principal, id)
     return await _reply_form(request, principal, connection, referral, {"agency": agency, "text": ""}, {})
@@ -65,8 +65,9 @@ async def reply(
     """Send it; the item is back in the body's inbox and its clock goes on."""
     referral = await _referral(connection, principal, id, Action.SEND_MESSAGE)
     given = {"agency": agency, "text": clean(text), "once": once}
-    dispatches = {one["agency"]: one for one in referral["dispatches"]} | shown.reachable(referral["dispatches"])
-    errors = {} if agency in dispatches else {"agency": "Choose the body to write to."}
+    # Those that ask no more too: the same form sent again is answered as it was.
+    dispatches = {one["agency"]: one for one in shown.standing(referral["dispatches"])}
+    errors = {} if agency in dispatches else {"agency": "Choose the body to reply to."}
     if not given["text"]:
         errors["text"] = "Enter what you want to say."
     if errors:
@@ -76,7 +77,9 @@ async def reply(
     except ValidationError:
         errors = {"text": "Say it in at most 2000 characters."}
         return await _reply_form(request, principal, connection, referral, given, errors)
-    await say(connection, request, principal, id, body, _key(once))
+    # What is refused leaves its key free for the same form sent when the body asks.
+    async with connection.begin_nested():
+        await say(connection, request, principal, id, body, _key(once))
     return _back(id)
 
 
@@ -167,25 +170,20 @@ async def _reply_form(
     given: dict[str, str],
     errors: dict[str, str],
 ) -> Response:
-    open_now = shown.reachable(referral["dispatches"])
+    asking = shown.asking(referral["dispatches"])
     directory: Directory = await request.app.state.directory.get(connection)
-    exchanges = await messages(connection, [one["id"] for one in open_now.values()])
+    exchanges = await messages(connection, [one["id"] for one in asking.values()])
     if exchanges:
         said = Event(Operation.CONSULTATION, "messages.read", referral["id"])
         await record(connection, principal.actor, [said])
-    asking = shown.asking(referral["dispatches"])
-    chosen = given["agency"] or (asking[0] if asking else next(iter(open_now)) if len(open_now) == 1 else "")
     return pages.render(
         "my_reply.html",
         request=request,
         status=422 if errors else 200,
         referral=referral,
-        choices=[
-            (code, f"{directory[code].name} ({code})" + (": it asks a question" if code in asking else ""))
-            for code in open_now
-        ],
-        threads=[(one, exchanges[one["id"]]) for one in open_now.values() if one["id"] in exchanges],
-        chosen=chosen,
+        choices=[(code, f"{directory[code].name} ({code})") for code in asking],
+        threads=[(one, exchanges[one["id"]]) for one in asking.values() if one["id"] in exchanges],
+        chosen=given["agency"] or next(iter(asking), ""),
         text=given["text"],
         once=given.get("once") or str(uuid4()),
         errors=errors,

@@ -5,7 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from app.referrals.codes import OnwardDisclosure
-from app.referrals.states import FINAL, DispatchState, Outcome
+from app.referrals.states import DispatchState, Outcome
 from app.web.words import counted, plain
 
 _Row = Mapping[str, Any]
@@ -68,15 +68,9 @@ def progress(dispatches: Iterable[_Row]) -> str:
     return f"{answers} of {len(latest)} answered" + (f", {counted(hits, 'hit')}" if hits else "")
 
 
-def asking(dispatches: Iterable[_Row]) -> list[str]:
-    """The bodies that wait for the force's reply."""
-    return [one["agency"] for one in standing(dispatches) if one["state"] == DispatchState.QUERY]
-
-
-def reachable(dispatches: Iterable[_Row]) -> dict[str, _Row]:
-    """By body, the dispatch on which a message reaches it now; those that ask first."""
-    found = [one for one in dispatches if one["state"] not in FINAL and one["state"] != DispatchState.HELD]
-    return {one["agency"]: one for one in sorted(found, key=lambda one: one["state"] != DispatchState.QUERY)}
+def asking(dispatches: Iterable[_Row]) -> dict[str, _Row]:
+    """By body, the dispatch about which it waits for the force's reply."""
+    return {one["agency"]: one for one in standing(dispatches) if one["state"] == DispatchState.QUERY}
 
 
 def about(referral: _Row) -> str:

@@ -116,8 +116,9 @@ class Dispatch(Base):
     takes it next (null: no adapter has anything to do); `attempt` fences: a result is recorded only for the attempt
     that is current, and telling of something new makes another; `failures` counts failed hand-overs. `replies` counts
     the originator's answers to the agency's questions, the last at `replied_at`; `said_bytes` is what questions and
-    answers take as they are kept: a page is measured without reading them. `ended_because` is our own word for it,
-    `sealed_reason` a person's; `decline_reason` is the agency's code (null where it declined before codes were kept).
+    answers take as they are kept: a page is measured without reading them. `holds` counts how often it was taken out of
+    the inbox before its agency had seen it. `ended_because` is our own word for it, `sealed_reason` a person's;
+    `decline_reason` is the agency's code (null where it declined before codes were kept).
     """
 
     __tablename__ = "dispatch"
@@ -146,6 +147,7 @@ class Dispatch(Base):
     replies: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     replied_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     said_bytes: Mapped[int] = mapped_column(server_default=text("0"))
+    holds: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     clock_from: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     queued_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     delivered_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -10,7 +10,7 @@ from alembic import op
 from migrations.wall import Policies, grant, of_referral, of_region, ours, protect
 
 revision: str = "0033"
-down_revision: str | None = "0030"
+down_revision: str | None = "0032"
 branch_labels: str | None = None
 depends_on: str | None = None
 

@@ -10,7 +10,7 @@ from alembic import op
 from migrations.wall import Grants, grant
 
 revision: str = "0034"
-down_revision: str | None = "0031"
+down_revision: str | None = "0033"
 branch_labels: str | None = None
 depends_on: str | None = None
 

@@ -302,7 +302,11 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("GET", "/my-referrals/{id}/product.pdf"): Ask("referral", page=True),
     ("GET", "/my-referrals/{id}/reply"): Ask("referral", page=True),
     ("POST", "/my-referrals/{id}/reply"): Ask(
-        "referral", page=True, form=lambda _: {"agency": "HMRC", "text": "The second address."}, status=303
+        "referral",
+        page=True,
+        prepared="question",
+        form=lambda _: {"agency": "HMRC", "text": "The second address."},
+        status=303,
     ),
     # These end the session that the browser has.
     ("GET", "/sign-in"): Ask(),
@@ -373,7 +377,9 @@ REQUESTS: Mapping[tuple[str, str], Ask] = {
     ("POST", "/v1/referrals/{id}/legal-hold"): Ask("referral", body=_reason),
     ("POST", "/v1/referrals/{id}/legal-hold/lift"): Ask("referral", body=_reason, prepared="legal hold"),
     ("POST", "/v1/referrals/{id}/messages"): Ask(
-        "referral", body=lambda target: {"dispatch_id": target.dispatch, "text": "The second address."}
+        "referral",
+        body=lambda target: {"dispatch_id": target.dispatch, "text": "The second address."},
+        prepared="question",
     ),
     ("POST", "/v1/referrals/{id}/outcome"): Ask("referral", body=lambda _: {"acted_on": "2026-11-20", "arrests": 1}),
     ("GET", "/v1/referrals/{id}/outcomes"): Ask("referral"),

@@ -21,7 +21,7 @@ from app.audit.record import Actor
 from app.crypto.keys import Keys
 from app.db import Database
 from app.referrals import drafts
-from tests.acts import Document, rows
+from tests.acts import NO_HIT, QUESTION, Document, rows
 from tests.app.isolation_requests import (
     ADDRESSED,
     COVER,
@@ -109,6 +109,8 @@ class Scene:
             await self._done(f"/v1/referrals/{found.referral}/legal-hold", reason="An inquiry.")
         elif ask.prepared == "answered":
             await self._answered(found)
+        elif ask.prepared == "question":
+            await self._answered(found, QUESTION)
         elif ask.prepared == "consent":
             found = replace(found, consent=await self._asked(found))
         elif ask.prepared == "duplicate":
@@ -194,10 +196,10 @@ class Scene:
     def _playing(self, role: Role, party: str) -> httpx.AsyncClient:
         return next(one for one in self.callers if one.role is role and one.party == party).client
 
-    async def _answered(self, target: Target) -> None:
-        """Its body has answered it."""
+    async def _answered(self, target: Target, said: Document = NO_HIT) -> None:
+        """Its body has answered it, or asks."""
         agency = self._playing(Role.AGENCY, NORTH_ADDRESSED if target.originator == NORTH else ADDRESSED)
-        answer = await agency.post(f"/v1/inbox/{target.dispatch}/response", json={"outcome": "no_hit"})
+        answer = await agency.post(f"/v1/inbox/{target.dispatch}/response", json=said)
         assert answer.status_code == 201, answer.text
 
     async def _asked(self, target: Target) -> str:

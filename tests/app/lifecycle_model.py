@@ -128,12 +128,13 @@ class Case:
     # What the originator does
 
     def reply(self, item: Item) -> bool:
-        if item.state == "query":
-            item.state, item.claim, item.claim_lives = "delivered", None, False
-            asked = {words for words in item.said if words.startswith("more_information ")}
-            item.settled |= asked
-            item.said = {words: flag for words, flag in item.said.items() if words not in asked}
-        return item.is_open and item.state != "held"
+        if item.state != "query":
+            return False
+        item.state, item.claim, item.claim_lives = "delivered", None, False
+        asked = {words for words in item.said if words.startswith("more_information ")}
+        item.settled |= asked
+        item.said = {words: flag for words, flag in item.said.items() if words not in asked}
+        return True
 
     def end(self, state: str) -> bool:
         """Cancelled by the originator, or rejected by a co-ordinator."""

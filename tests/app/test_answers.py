@@ -222,6 +222,31 @@ async def test_a_question_asked_again_after_the_reply_is_a_new_one(
     assert (await respond(agency, item, {**QUESTION, "summary": "Another."})).status_code == 409
 
 
+async def test_a_message_that_answers_no_question_is_refused_for_nobody_would_be_told_of_it(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    force, agency, item = await received(cast, workers)
+    path = f"/v1/referrals/{(await referral_of(force, item, database))['id']}/messages"
+    message, key = {"dispatch_id": item, "text": "The first."}, {"Idempotency-Key": "the-reply"}
+
+    async def refused() -> None:
+        answer = await force.post(path, json=message)
+        assert (answer.status_code, slug(answer)) == (409, "state-conflict")
+        assert "No question is open here" in answer.json()["detail"]
+
+    await refused()
+    await agency.post(f"/v1/inbox/{item}/acknowledgement")
+    await refused()
+    assert (await respond(agency, item, QUESTION)).status_code == 201
+    first = await force.post(path, json=message, headers=key)
+    assert first.status_code == 200
+    await refused()
+    again = await force.post(path, json=message, headers=key)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert (await actions(database)).count("message.sent") == 1
+    assert len(await rows(database, "SELECT id FROM message")) == 1
+
+
 async def test_several_are_answered_at_once_each_for_itself(cast: Cast, workers: Workers, database: Database) -> None:
     force, made = await dispatched(cast, workers, "HMRC", count=5)
     await dispatched(cast, workers, "EA")

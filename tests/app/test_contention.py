@@ -342,7 +342,9 @@ async def test_the_checker_sees_what_is_broken(cast: Cast, workers: Workers, dat
         "I5 the opening": "UPDATE audit_event SET detail = '{}' WHERE action = 'referral.dispatched'",
         "I5 each reminder": "UPDATE dispatch SET chases = 1",
         "I5 what is overdue": "UPDATE dispatch SET overdue_at = now()",
-        "I5 each message": "UPDATE audit_event SET action = 'message.sent' WHERE action = 'dispatch.delivered'",
+        "I5 each message is": "UPDATE audit_event SET action = 'message.sent' WHERE action = 'dispatch.delivered'",
+        "I5 each message answered": "UPDATE dispatch SET replies = 1",
+        "I5 each hold": "UPDATE dispatch SET holds = 1",
         "I6 a dispatch was disclosed": "UPDATE audit_event SET recipients = NULL WHERE action = 'dispatch.delivered'",
         "I6 every answer": "UPDATE response SET agency = 'EA'",
     }

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.db import Database
-from tests.acts import NO_HIT, change, dispatched, inbox, rows, slug, submitted
+from tests.acts import NO_HIT, QUESTION, change, dispatched, inbox, rows, slug, submitted
 from tests.conftest import Cast, Workers, referral
 
 STANDBY = (
@@ -47,9 +47,11 @@ HELD = {"reason": "A claim of Mr Quill's is before the court."}
 async def test_where_the_log_cannot_be_written_nothing_is_stored_and_nothing_told(
     cast: Cast, workers: Workers, database: Database, way: tuple[str, ...]
 ) -> None:
-    force, [made] = await dispatched(cast, workers, "HMRC")
-    agency, desk = await cast.play("HMRC"), await cast.play("TARIAN")
+    force, [made] = await dispatched(cast, workers, "HMRC", "NRW")
+    agency, asking, desk = [await cast.play(party) for party in ("HMRC", "NRW", "TARIAN")]
     [item] = await inbox(agency)
+    [asked] = await inbox(asking)
+    assert (await asking.post(f"/v1/inbox/{asked['id']}/response", json=QUESTION)).status_code == 201
     await submitted(force, addressees=["EA"])
     before = await rows(database, STORED)
     for statement in way:
@@ -60,7 +62,7 @@ async def test_where_the_log_cannot_be_written_nothing_is_stored_and_nothing_tol
         (force, "GET", "/v1/referrals", {}),
         (force, "GET", one, {}),
         (force, "POST", f"{one}/cancel", {"reason": "No longer needed"}),
-        (force, "POST", f"{one}/messages", {"dispatch_id": item["id"], "text": "Is there news?"}),
+        (force, "POST", f"{one}/messages", {"dispatch_id": asked["id"], "text": "The first."}),
         (agency, "GET", "/v1/inbox", {}),
         (agency, "GET", f"/v1/inbox/{item['id']}", {}),
         (agency, "POST", "/v1/inbox/claims", {}),

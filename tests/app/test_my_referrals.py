@@ -168,8 +168,29 @@ async def test_a_question_is_replied_to_once_however_often_the_form_is_sent(
     page = await browser.get(f"/my-referrals/{asked['id']}")
     assert "Plot 9, beside the old quarry." in page.text
     assert "Reply to EA" not in page.text
+    assert "No body waits for your reply." in (await browser.get(path)).text
     items = (await (await cast.play("EA")).get("/v1/inbox")).json()["items"]
     assert items[0]["messages"][-1]["text"] == "Plot 9, beside the old quarry."
+
+
+async def test_only_a_body_that_asks_can_be_replied_to(
+    cast: Cast, workers: Workers, database: Database, asked: dict[str, Any]
+) -> None:
+    desk, browser = await cast.play("TARIAN"), await signed_in(cast, "SWP")
+    added = await desk.post(f"/v1/referrals/{asked['id']}/addressees", json={"addressees": ["DWP"]})
+    assert added.status_code == 200, added.text
+    path = f"/my-referrals/{asked['id']}/reply"
+    page = await browser.get(path)
+    assert [code for code in ("EA", "HMRC", "DWP") if f'value="{code}"' in page.text] == ["EA"]
+    for agency in ("HMRC", "DWP"):
+        refused = await send(browser, page, path, {"agency": agency, "text": "Is there news?"})
+        assert refused.status_code == 409, refused.text
+        assert "No question is open here" in refused.text
+    assert await rows(database, "SELECT id FROM message") == []
+    await responded(await cast.play("DWP"), asked["reference"], outcome="more_information", summary="Which plot?")
+    sent = await send(browser, page, path, {"agency": "DWP", "text": "Is there news?"})
+    assert sent.status_code == 303
+    assert len(await rows(database, "SELECT id FROM message")) == 1
 
 
 async def test_a_referral_is_cancelled_with_a_reason_and_not_without(cast: Cast, asked: dict[str, Any]) -> None:

@@ -115,7 +115,7 @@ async def test_a_force_submits_replies_reads_and_records(
     await visitor.stands_at("My referrals")
     await expect(page.get_by_text("1 of 2 answered, 1 hit")).to_be_visible()
     await visitor.link(f"Reply to EA about {reference}")
-    await visitor.stands_at("Write to a body")
+    await visitor.stands_at("Reply to a body")
     await visitor.write("Message", "The plot beside the quarry.")
     await visitor.button("Send")
     await visitor.stands_at(reference)

@@ -1,7 +1,14 @@
 """An agency that fails again and again is left alone for a while, then asked once, and nobody else notices."""
 
 from app.referrals.circuits import Pause
-from workers.circuits import FAILURES, LONGEST_SECONDS, OPEN_SECONDS, Circuits, CircuitState
+from workers.circuits import (
+    FAILURES,
+    LONGEST_ASKED_SECONDS,
+    LONGEST_SECONDS,
+    OPEN_SECONDS,
+    Circuits,
+    CircuitState,
+)
 
 
 class Clock:
@@ -99,3 +106,47 @@ def test_what_was_under_way_when_it_opened_does_not_make_the_wait_longer() -> No
         circuits.note("HMRC", failed=True)
     clock.now += OPEN_SECONDS
     assert circuits.state("HMRC") is CircuitState.HALF_OPEN
+
+
+def test_who_asks_for_time_is_left_alone_for_it_from_the_first_failure_on() -> None:
+    clock = Clock()
+    circuits = Circuits(clock)
+    circuits.note("HMRC", failed=True, leave_alone=2 * LONGEST_SECONDS)
+    assert circuits.changed
+    assert circuits.pauses() == [Pause("HMRC", 1, 0.0, 2 * LONGEST_SECONDS)]
+    clock.now += 2 * LONGEST_SECONDS - 1
+    assert circuits.free("HMRC", 20, busy=0) == 0
+    clock.now += 1
+    assert circuits.free("HMRC", 20, busy=0) == 1, "one finds out"
+    circuits.note("HMRC", failed=True)
+    assert circuits.free("HMRC", 20, busy=0) == 0, "it failed too"
+
+
+def test_what_was_under_way_may_ask_for_more_time_and_never_for_less() -> None:
+    clock = Clock()
+    circuits = broken(clock)
+    for asked, left in ((60.0, 60.0), (1.0, 60.0), (0.0, 60.0), (90.0, 90.0)):
+        circuits.note("HMRC", failed=True, leave_alone=asked)
+        [pause] = circuits.pauses()
+        assert pause.seconds_left == left
+    clock.now += 90
+    circuits.note("HMRC", failed=True)
+    [pause] = circuits.pauses()
+    assert pause.seconds_left == 2 * OPEN_SECONDS, "it opened once before"
+
+
+def test_nobody_is_left_alone_for_longer_than_an_hour_because_it_asks() -> None:
+    circuits = Circuits(Clock())
+    circuits.note("HMRC", failed=True, leave_alone=86_400.0)
+    [pause] = circuits.pauses()
+    assert pause.seconds_left == LONGEST_ASKED_SECONDS == 3_600
+
+
+def test_an_agency_that_is_away_for_days_is_still_asked_now_and_then() -> None:
+    clock = Clock()
+    circuits = broken(clock)
+    for _ in range(1_200):
+        clock.now += LONGEST_SECONDS
+        assert circuits.state("HMRC") is CircuitState.HALF_OPEN
+        circuits.note("HMRC", failed=True)
+    assert circuits.state("HMRC") is CircuitState.OPEN

@@ -130,6 +130,28 @@ async def test_nothing_more_begins_when_the_circuit_opens_and_what_waits_is_give
     assert items[FAILURES] in await calls.in_flight.stop()
 
 
+@pytest.mark.parametrize("asked", [90.0, 3_000.0])
+async def test_who_asks_for_time_gets_no_other_call_until_it_is_over(asked: float) -> None:
+    calls, items = Calls(), [item() for _ in range(4)]
+    for one in items:
+        calls.in_flight.add(one, Two())
+    await turns()
+    await calls.hand(items[0].id, Handed(Postponed(items[0].id, 1, asked, "429"), Call.FAILED, asked))
+    assert calls.begun == [items[0].id, items[1].id]
+    assert calls.in_flight.take_stale() == items[2:]
+    await calls.end(items[1].id)  # it was begun before, and says nothing of what comes now
+    calls.now += asked - 1.0
+    assert calls.in_flight.room("HMRC", 2) == 0
+    calls.now += 1.0
+    assert calls.in_flight.room("HMRC", 2) == 1
+    probe = item()
+    calls.in_flight.add(probe, Two())
+    await turns()
+    await calls.end(probe.id)
+    assert calls.circuits.state("HMRC") is CircuitState.CLOSED
+    await calls.in_flight.stop()
+
+
 async def _half_open() -> Calls:
     """HMRC has failed so often that it was left alone; now one call finds out whether it works."""
     calls = Calls()
@@ -179,7 +201,7 @@ async def test_an_adapter_that_never_waits_and_does_is_a_failure_not_a_standstil
             return Handed(Postponed(uuid4(), 1, 5.0, "it waited"), Call.FAILED)
         raise AssertionError("it must not go on")
 
-    found, said = finish_at_once(call())
+    found, said, _ = finish_at_once(call())
     assert said is Call.FAILED
     assert isinstance(found, Postponed)
     assert found.failure == "it waited"

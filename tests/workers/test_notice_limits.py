@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -163,6 +164,23 @@ async def test_an_agency_that_fails_is_left_alone_and_what_waits_uses_up_no_try(
     assert len(agency.calls) == FAILURES
     assert pump.circuits.states() == {"HMRC": CircuitState.OPEN}
     assert len(await rows(database, "SELECT id FROM dispatch WHERE attempt = 0")) == 12 - FAILURES
+
+
+async def test_an_agency_that_asks_for_time_is_left_alone_and_not_only_about_the_one_item(
+    cast: Cast, database: Database, channels: Opened
+) -> None:
+    force, pump = await cast.play("SWP"), Pump(database, Keys(SECRET.encode()), channels(agency_in_flight=1))
+    async with Agency(answer("429 Too Many Requests", Retry_After="3000")).running() as agency:
+        await pushed_to(database, agency.url)
+        for _ in range(4):
+            await submitted(force, addressees=["HMRC"])
+        await pump.run(5)
+        assert len(agency.calls) == 1
+        assert pump.circuits.states() == {"HMRC": CircuitState.OPEN}
+    assert len(await rows(database, "SELECT id FROM dispatch WHERE attempt = 0")) == 3
+    [pause] = await rows(database, "SELECT failures, next_at - now() AS left FROM circuit")
+    assert pause.failures == 1
+    assert timedelta(seconds=2900) < pause.left <= timedelta(seconds=3600)
 
 
 async def test_an_item_that_needs_no_call_does_not_set_many_loose_on_an_agency_that_is_away(

@@ -83,7 +83,7 @@ async def test_a_body_cannot_put_itself_off_for_ever_nor_crowd_out_others(
     item = await taken(database)
     for seconds, granted in GRANTED.items():
         found = await hand_over.hand_over(item, Body(Later(seconds)), Keys(SECRET.encode()))
-        assert found == (Postponed(item.id, 1, granted), Call.DONE), seconds
+        assert found == (Postponed(item.id, 1, granted), Call.DONE, 0.0), seconds
 
 
 async def test_what_a_hand_over_says_of_an_agency_is_told_apart_from_what_comes_of_it(
@@ -296,7 +296,7 @@ async def test_what_an_overtaken_hand_over_brings_is_ignored(force: httpx.AsyncC
     async with database.transaction() as connection:
         await lifecycle.hand_over(connection, GAIN, [Slot("HMRC", 1)], 1)
     before = await dispatch(database)
-    answer, _ = await hand_over.hand_over(item, Body(NO_HIT), Keys(SECRET.encode()))
+    answer, *_ = await hand_over.hand_over(item, Body(NO_HIT), Keys(SECRET.encode()))
     assert isinstance(answer, lifecycle.Answer)
     async with database.transaction() as connection:
         [recorded] = await lifecycle.record_answers(connection, [answer])

@@ -96,14 +96,16 @@ async def test_while_its_secret_changes_an_agency_verifies_with_either(session: 
         Webhook(webhook_secret(KEYS, "HMRC", version)).verify(call.body, call.headers)
 
 
-async def test_a_repetition_is_known_by_its_id_and_a_reminder_or_a_reply_is_none(session: SafeClient) -> None:
+async def test_a_repetition_is_known_by_its_id_and_a_reminder_a_reply_or_a_release_is_none(session: SafeClient) -> None:
     one = uuid4()
     async with Agency(OK).running() as agency:
-        for attempt, chases, replied in ((1, 0, 0), (2, 0, 0), (3, 1, 0), (4, 1, 0), (5, 2, 0), (6, 2, 1), (7, 2, 2)):
-            told = envelope(dispatch_id=one, attempt=attempt, chases=chases, replied=replied)
+        for chases, replied, holds in (
+            *((0, 0, 0), (0, 0, 0), (1, 0, 0), (1, 0, 0), (0, 0, 1), (2, 0, 1), (2, 1, 1), (2, 2, 1)),
+        ):
+            told = envelope(dispatch_id=one, chases=chases, replied=replied, holds=holds)
             await adapter(session, agency.url).deliver(told)
     ids = [call.headers["webhook-id"] for call in agency.calls]
-    kinds = ["new", "new", "chase", "chase", "chase.2", "replied", "replied.2"]
+    kinds = ["new", "new", "chase", "chase", "new.2", "chase.2", "replied", "replied.2"]
     assert ids == [f"{one}.{kind}" for kind in kinds]
 
 

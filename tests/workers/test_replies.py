@@ -1,4 +1,4 @@
-"""An agency is told of a reply to its question, and of a reminder, whatever it has read and whatever is under way."""
+"""An agency is told of a reply, a reminder and a release, whatever it has read and whatever is under way."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +12,7 @@ from app.db import Connection, Database
 from app.parties.quota import Quota
 from app.referrals import delivery, lifecycle, notices
 from app.referrals.delivery import MOST_TRIES, Postponed, Settled
-from app.referrals.lifecycle import HandOver
+from app.referrals.lifecycle import HandOver, Restart
 from app.referrals.notices import NoticeFailed, Room
 from tests.acts import QUESTION, inbox
 from tests.app.test_referral_to_answer import submitted
@@ -48,6 +48,19 @@ async def remind(database: Database) -> None:
         assert await lifecycle.chase(connection, COORDINATOR, [row.id]) == {row.id}
 
 
+async def hold(database: Database) -> None:
+    [row] = await rows(database, DISPATCHES)
+    async with database.transaction() as connection:
+        assert await lifecycle.hold(connection, COORDINATOR, row.referral_id, "Wait.")
+
+
+async def release(database: Database) -> None:
+    [row] = await rows(database, DISPATCHES)
+    restart = Restart(row.due_at, row.expires_at, row.due_at, adapter=True)
+    async with database.transaction() as connection:
+        assert await lifecycle.release(connection, COORDINATOR, row.referral_id, lambda _: restart)
+
+
 def ids(agency: Agency) -> list[str]:
     return [call.headers["webhook-id"] for call in agency.calls]
 
@@ -78,6 +91,44 @@ async def test_each_reply_is_told_under_an_id_and_a_type_of_its_own(
     assert not [call for call in agency.calls if b"first" in call.body], "the reply itself is read in the inbox"
     [row] = await rows(database, DISPATCHES)
     assert (row.due_delivery_at, row.failures) == (None, 0)
+
+
+async def test_each_release_is_told_under_an_id_of_its_own_whatever_was_told_before(
+    cast: Cast, database: Database, workers: Workers, channels: Opened
+) -> None:
+    """Who keeps to Standard Webhooks drops what comes again under an id that it knows."""
+    async with Agency(OK).running() as agency:
+        await pushed_to(database, agency.url)
+        await submitted(await cast.play("SWP"), addressees=["HMRC"])
+        await workers.run(channels())
+        [item] = await rows(database, "SELECT id FROM dispatch")
+        for _ in range(2):
+            await hold(database)
+            await workers.run(channels())
+            await release(database)
+            await workers.run(channels())
+            await remind(database)
+            await workers.run(channels())
+    told = ["new", "new.2", "chase", "new.3", "chase.2"]
+    assert ids(agency) == [f"{item.id}.{kind}" for kind in told]
+    types = [orjson.loads(call.body)["type"] for call in agency.calls]
+    assert types == [f"dispatch.{kind.partition('.')[0]}" for kind in told]
+
+
+async def test_who_was_reminded_and_reads_it_after_its_release_is_told_no_more(
+    cast: Cast, database: Database, workers: Workers, channels: Opened
+) -> None:
+    async with Agency(OK).running() as agency:
+        await pushed_to(database, agency.url)
+        await submitted(await cast.play("SWP"), addressees=["HMRC"])
+        await workers.run()
+        await remind(database)
+        await hold(database)
+        await release(database)
+        await inbox(await cast.play("HMRC"))
+        await workers.run(channels())
+        [row] = await rows(database, DISPATCHES)
+    assert (agency.calls, row.due_delivery_at) == ([], None)
 
 
 async def test_who_has_read_it_is_not_told_of_it_unless_there_is_a_reply(
@@ -161,6 +212,32 @@ async def test_a_notice_under_way_swallows_no_reminder(
         assert ids(agency) == [f"{item.id}.chase"]
         [row] = await rows(database, DISPATCHES)
         assert (row.due_delivery_at, row.failures) == (None, 0)
+
+
+@pytest.mark.parametrize("ends_first", [True, False])
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_a_notice_under_way_swallows_no_release(
+    cast: Cast, database: Database, workers: Workers, channels: Opened, ending: str, ends_first: bool
+) -> None:
+    """Whether it ends before the release or after; and the release has all its tries."""
+    async with Agency(OK).running() as agency:
+        await pushed_to(database, agency.url)
+        await submitted(await cast.play("SWP"), addressees=["HMRC"])
+        await workers.run()
+        await change(database, "UPDATE dispatch SET due_delivery_at = now(), failures = :most", most=MOST_TRIES - 1)
+        item = await _under_way(database)
+        await hold(database)
+        if not ends_first:
+            await release(database)
+        async with database.transaction() as connection:
+            await ENDINGS[ending](connection, item)
+        if ends_first:
+            await release(database)
+        assert await _due(database)
+        [row] = await rows(database, DISPATCHES)
+        assert row.failures == 0
+        await workers.run(channels())
+    assert ids(agency) == [f"{item.id}.new.2"]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

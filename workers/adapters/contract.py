@@ -17,8 +17,10 @@ class Envelope(NamedTuple):
 
     `referral` is what the agency may see, as in the inbox item's `referral` object (contract: Partner agencies); for an
     adapter that only tells it is empty, so that a notice cannot disclose anything. `attempt` counts the hand-overs
-    from 1; `delivered_at` is when the dispatch was first handed over (UTC). `chases` counts the reminders so far;
-    `replied` is the number of the originator's reply that the agency is told of, 0 where it is told of something else.
+    from 1; `delivered_at` is when the dispatch was first handed over (UTC). `chases` counts the reminders so far,
+    0 where there is none since the dispatch was released; `replied` is the number of the originator's reply that the
+    agency is told of, 0 where it is told of something else; `holds` counts how often it was taken out of the inbox and
+    let in again.
     """
 
     dispatch_id: UUID
@@ -32,6 +34,7 @@ class Envelope(NamedTuple):
     referral: Mapping[str, Any]
     chases: int = 0
     replied: int = 0
+    holds: int = 0
 
     @property
     def kind(self) -> str:
@@ -43,7 +46,7 @@ class Envelope(NamedTuple):
     @property
     def notice_id(self) -> str:
         """The same for every try to tell the same thing, so that a repetition is known as one."""
-        number = self.replied or self.chases
+        number = self.replied or self.chases or 1 + self.holds
         return f"{self.dispatch_id}.{self.kind}" + (f".{number}" if number > 1 else "")
 
 

@@ -21,7 +21,11 @@ _HOLD = text("""
 """)
 
 _HOLD_DISPATCHES = text("""
-    UPDATE dispatch SET state = 'held', queued_at = NULL, due_delivery_at = NULL, next_check_at = NULL
+    UPDATE dispatch
+       SET state = 'held', queued_at = NULL, due_delivery_at = NULL, next_check_at = NULL, holds = holds + 1,
+           -- Of its release the agency is told anew, with all its tries; what comes of a notice still under way must
+           -- neither settle that one nor put it off.
+           failures = 0, attempt = attempt + CASE WHEN attempt > 0 THEN 1 ELSE 0 END
      WHERE id = ANY(ARRAY(SELECT id FROM dispatch WHERE referral_id = :id AND state = 'queued'
                            ORDER BY id FOR NO KEY UPDATE))
     RETURNING id, agency

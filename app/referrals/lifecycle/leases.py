@@ -54,9 +54,11 @@ _LEASED = """
      WHERE referral.id = dispatch.referral_id AND dispatch.id = ANY(CAST(:ids AS uuid[]))
     RETURNING dispatch.id, dispatch.agency, dispatch.round, dispatch.priority, dispatch.attempt, dispatch.failures,
               coalesce(dispatch.delivered_at, now()) AS delivered_at, dispatch.due_at, referral.id AS referral_id,
-              referral.reference, referral.originator, dispatch.chases, dispatch.state <> 'queued' AS seen,
+              referral.reference, referral.originator,
+              CASE WHEN dispatch.chased_at > dispatch.queued_at THEN dispatch.chases ELSE 0 END AS chases,
+              dispatch.state <> 'queued' AS seen,
               CASE WHEN dispatch.replied_at > coalesce(dispatch.chased_at, '-infinity') THEN dispatch.replies
-                   ELSE 0 END AS replied
+                   ELSE 0 END AS replied, dispatch.holds
 """
 
 _LEASE = text(_LEASED.format(moved=""))
@@ -76,7 +78,7 @@ _HAND_OVER = text(f"""
           FROM leased WHERE is_first ORDER BY referral_id, id
     )
     SELECT id, agency, round, priority, attempt, failures, delivered_at, due_at, referral_id, reference, originator,
-           chases, seen, replied
+           chases, seen, replied, holds
       FROM leased
 """)  # noqa: S608  constants of this file
 
@@ -102,9 +104,10 @@ class HandOver(NamedTuple):  # after `referral`, the fields are in the order of 
     """One leased dispatch, with what its agency may see of its referral. `priority` is the queue order; times are UTC.
 
     `failures` counts this hand-over already. For a notice `referral` is empty, and nothing is opened. `chases` counts
-    the reminders so far; `seen` says that its agency has seen it; `replied` is the number of the originator's reply
-    that its agency is told of, 0 where there is none since the last reminder. Those of one referral share what is seen
-    of it.
+    the reminders so far, 0 where there is none since it was released; `seen` says that its agency has seen it;
+    `replied` is the number of the originator's reply that its agency is told of, 0 where there is none since the last
+    reminder; `holds` counts how often it was taken out of the inbox before. Those of one referral share what is seen of
+    it.
     """
 
     referral: Mapping[str, Any]
@@ -122,6 +125,7 @@ class HandOver(NamedTuple):  # after `referral`, the fields are in the order of 
     chases: int = 0
     seen: bool = False
     replied: int = 0
+    holds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from app.parties.policy import Policy
 from app.referrals.codes import priority_of
 from app.referrals.lifecycle.notify import inboxes_changed
 from app.referrals.schedule import Span, first_check, resume, steps
-from app.referrals.states import FINAL, DispatchState
+from app.referrals.states import DispatchState
 
 _LOCK = text("""
     SELECT dispatch.state, dispatch.queried_at, dispatch.due_at, dispatch.expires_at, dispatch.agency,
@@ -51,9 +51,9 @@ _RETURN = text("""
 async def reply(
     connection: Connection, actor: Actor, referral_id: UUID, dispatch_id: UUID, content: bytes, directory: Directory
 ) -> bool:
-    """Send a message about a dispatch; False where it is not open any more. A question is answered by it."""
+    """Answer the question that a dispatch's agency has asked; False where none waits for an answer."""
     row = (await connection.execute(_LOCK, {"id": dispatch_id, "referral_id": referral_id})).one_or_none()
-    if row is None or row.state in FINAL or row.state == DispatchState.HELD:
+    if row is None or row.state != DispatchState.QUERY:
         return False
     message_id = uuid7()
     key = await data_key(connection, referral_id)
@@ -68,8 +68,7 @@ async def reply(
             "sent_by": actor.name,
         },
     )
-    if row.state == DispatchState.QUERY:
-        await connection.execute(_RETURN, {"id": dispatch_id, **_resumed(row, directory[row.agency].policy)})
+    await connection.execute(_RETURN, {"id": dispatch_id, **_resumed(row, directory[row.agency].policy)})
     await inboxes_changed(connection, [row.agency])
     sent = Event(Operation.DISCLOSURE, "message.sent", referral_id, dispatch_id, recipients=[row.agency])
     await record(connection, actor, [sent])
