@@ -110,20 +110,24 @@ class PageRoute(AccessRoute):
 
         async def readable(request: Request) -> Response:
             try:
-                response = await handle(request)
+                return _finished(request, await handle(request))
             except (Problem, RequestValidationError) as error:
-                response = _refusal(request, error)
+                refusal = _refusal(request, error)
             except Exception as error:
                 if not is_away(error):
                     raise
                 log.warning("request failed", problem=UNAVAILABLE.slug, exc_info=error)
-                response = _refusal(request, Problem(UNAVAILABLE))
-            # With `no-referrer`, as elsewhere, a browser sends our own forms with `Origin: null`.
-            response.headers["Referrer-Policy"] = "same-origin"
-            give_cookie(request, response)
-            return response
+                refusal = _refusal(request, Problem(UNAVAILABLE))
+            raise pages.Refused(_finished(request, refusal))
 
         return readable
+
+
+def _finished(request: Request, response: Response) -> Response:
+    """With what every page carries. With `no-referrer`, as elsewhere, a browser sends our forms with `Origin: null`."""
+    response.headers["Referrer-Policy"] = "same-origin"
+    give_cookie(request, response)
+    return response
 
 
 def _refuse_nul(request: Request) -> None:

@@ -77,9 +77,7 @@ async def reply(
     except ValidationError:
         errors = {"text": "Say it in at most 2000 characters."}
         return await _reply_form(request, principal, connection, referral, given, errors)
-    # What is refused leaves its key free for the same form sent when the body asks.
-    async with connection.begin_nested():
-        await say(connection, request, principal, id, body, _key(once))
+    await say(connection, request, principal, id, body, _key(once))
     return _back(id)
 
 

@@ -38,6 +38,14 @@ Provider = Callable[[Request], Context]
 log = logger()
 
 
+class Refused(Exception):
+    """A refusal as a page. It is raised past the request's transaction, which is rolled back, and answered as it is."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
 def asset(name: str) -> str:
     """The address of a file under /static, with the mark of its content, so that a browser may keep it for good."""
     mark = _mark(name)

@@ -41,6 +41,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(pages.Refused, _on_refused_page)
     app.include_router(router)
 
 
@@ -77,6 +78,11 @@ def answer(problem: Problem, scope: Scope) -> Response:
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101  the handler is registered for it
     return answer(error, request.scope)
+
+
+async def _on_refused_page(_: Request, error: Exception) -> Response:
+    assert isinstance(error, pages.Refused)  # noqa: S101  the handler is registered for it
+    return error.response
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
