@@ -35,7 +35,7 @@ async def test_by_a_password_and_a_code_mistaken_first(cast: Cast, database: Dat
     someone, browser = await somebody(cast, database), cast.client(ORIGIN)
     start = await led(browser)
     assert start == f"/sign-in{THEN}"
-    wrong = await submit(browser, start, {"username": someone.username, "password": "wrong-wrong-wrong"})
+    wrong = await submit(browser, start, {"username": someone.username, "password": PASSWORD[::-1]})
     assert wrong.status_code == 401
     answer = await send(browser, wrong, "/sign-in", {"username": someone.username, "password": PASSWORD})
     assert answer.headers["location"] == f"/sign-in/code{THEN}"
