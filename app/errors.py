@@ -146,6 +146,12 @@ ALREADY_ANSWERED = ProblemType(
     "A different answer is already recorded",
     "The first accepted answer stands; this one is kept as evidence. Ask the co-ordinator to redeliver.",
 )
+TOO_MANY_QUESTIONS = ProblemType(
+    "too-many-questions",
+    409,
+    "As many questions as are taken were asked about this item",
+    "Answer it, or speak to the originator.",
+)
 CLAIM_STALE = ProblemType("claim-stale", 409, "The claim is not in force", "Claim the item again.")
 NO_LONGER_OPEN = ProblemType(
     "no-longer-open",

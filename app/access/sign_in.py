@@ -54,8 +54,10 @@ async def sign_in_page(request: Request) -> Response:
     """The form for people. Whoever comes by a link from elsewhere, such as one in webmail, is led on once more."""
     then = then_of(request)
     if then and request.headers.get("sec-fetch-site") == "cross-site":
-        # They may be signed in: a browser that comes from elsewhere does not show a `strict` cookie yet.
-        return pages.render("led_on.html", request=request, heading="To the page that you asked for", then=then)
+        # They may be signed in: a browser that comes from elsewhere does not show a `strict` cookie yet. Where nobody
+        # clicked it is not led on by itself: it is the other site that asks, and a look is logged as the person's.
+        heading, clicked = "To the page that you asked for", request.headers.get("sec-fetch-user") == "?1"
+        return pages.render("led_on.html", request=request, heading=heading, then=then, by_itself=clicked)
     return _form(request)
 
 

@@ -92,7 +92,9 @@ async def arrive(
 
 def _onward(request: Request, entered: Response) -> Response:
     """A page of ours that leads on: a browser that comes from elsewhere does not show a `strict` cookie yet."""
-    page = pages.render("led_on.html", request=request, heading="Signed in", then=entered.headers["location"])
+    page = pages.render(
+        "led_on.html", request=request, heading="Signed in", then=entered.headers["location"], by_itself=True
+    )
     for cookie in entered.headers.getlist("set-cookie"):
         page.headers.append("set-cookie", cookie)
     return page

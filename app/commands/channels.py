@@ -43,7 +43,7 @@ def write_to(
     address: Annotated[str, typer.Argument(help="Mailbox of its desk.")],
     data_dir: DataDirectory = HERE,
 ) -> None:
-    """Have an agency written to, also after its mailbox bounced. Needs GAIN_SMTP_URL."""
+    """Have an agency written to, also after its mailbox bounced. Needs GAIN_EMAIL_FROM."""
     from app.runtime.channels import email
 
     email(data_dir, party, address)

@@ -18,7 +18,7 @@ from app.errors import (
     INVALID_BODY,
     NO_LONGER_OPEN,
     NOT_FOUND,
-    STATE_CONFLICT,
+    TOO_MANY_QUESTIONS,
     Problem,
     ProblemType,
 )
@@ -34,7 +34,7 @@ from app.inbox.views import (
 )
 from app.referrals import lifecycle
 from app.referrals.documents import SubmittedResponse
-from app.referrals.lifecycle import MOST_QUESTIONS, Acknowledgement, Answer, Recorded, Verdict
+from app.referrals.lifecycle import Acknowledgement, Answer, Recorded, Verdict
 from app.web.docs import refusals
 from app.web.json import json_response
 
@@ -53,12 +53,7 @@ _REFUSED_ANSWER: dict[Verdict, ProblemType] = {
     Verdict.CONFLICT: ALREADY_ANSWERED,
     Verdict.HELD_BY_ANOTHER: CLAIM_STALE,
     Verdict.SUPERSEDED: CLAIM_STALE,
-    Verdict.TOO_MANY_QUESTIONS: STATE_CONFLICT,
-}
-
-_WHY = {
-    Verdict.TOO_MANY_QUESTIONS: f"{MOST_QUESTIONS} questions were asked about this item: answer it, or speak to the "
-    "originator."
+    Verdict.TOO_MANY_QUESTIONS: TOO_MANY_QUESTIONS,
 }
 
 
@@ -92,7 +87,9 @@ async def acknowledge_several(body: AcknowledgementsBody, principal: CurrentPrin
     "/{id}/response",
     status_code=201,
     response_model=ReceiptView,
-    responses=refusals(NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, DISPOSED, ALREADY_ANSWERED, CLAIM_STALE, STATE_CONFLICT)
+    responses=refusals(
+        NOT_FOUND, INVALID_BODY, NO_LONGER_OPEN, DISPOSED, ALREADY_ANSWERED, CLAIM_STALE, TOO_MANY_QUESTIONS
+    )
     | {200: {"model": ReceiptView, "description": "The same again: nothing changed."}},
     summary="Answer an item",
 )
@@ -112,7 +109,7 @@ async def respond_one(
     # Raised after the commit: what is refused is kept as evidence all the same.
     refusal = _REFUSED_ANSWER.get(recorded.verdict)
     if refusal is not None:
-        raise Problem(refusal, _WHY.get(recorded.verdict, ""))
+        raise Problem(refusal)
     receipt = {
         "id": recorded.response_id,
         "dispatch_id": id,

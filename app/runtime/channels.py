@@ -48,8 +48,9 @@ def email(data_dir: Path, party: str, address: str) -> None:
     """Have an agency written to. Raises as `listed`, also where there is no mail server."""
 
     async def change(settings: Settings, connection: Connection) -> None:
-        if not settings.smtp_url.get_secret_value():
-            raise StartRefused("no mail server is set (GAIN_SMTP_URL): nobody can be written to")
+        # Not the server's address: its password may stand in that, and is for those who send.
+        if not settings.email_from:
+            raise StartRefused("nobody can be written to: set GAIN_EMAIL_FROM, and GAIN_SMTP_URL for those who send")
         await channels.set_mailbox(connection, operator(), party, address)
 
     _committed(data_dir, change)

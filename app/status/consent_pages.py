@@ -92,7 +92,7 @@ async def _asked(act: Act, id: UUID) -> dict[str, Any]:
     found = await act.consent(id)
     await record(act.connection, act.principal.actor, [looked(found["referral_id"], [found])])
     if found["state"] != ConsentState.ASKED:
-        raise Problem(STATE_CONFLICT, f"It is {found['state']} already.")
+        raise Problem(STATE_CONFLICT, "It is settled already.")
     return found
 
 

@@ -205,8 +205,10 @@ async def test_what_cannot_be_is_told_in_one_line_and_changes_nothing(
 
 async def test_without_a_mail_server_nobody_is_written_to(gain: Gain, database: Database) -> None:
     before = await rows(database, STATE)
-    done = gain("email", "HMRC", "desk@hmrc.example", code=1, GAIN_SMTP_URL="")
-    assert done.stderr == "gain: no mail server is set (GAIN_SMTP_URL): nobody can be written to\n"
+    done = gain("email", "HMRC", "desk@hmrc.example", code=1, GAIN_SMTP_URL="", GAIN_EMAIL_FROM="")
+    assert done.stderr == (
+        "gain: nobody can be written to: set GAIN_EMAIL_FROM, and GAIN_SMTP_URL for those who send\n"
+    )
     assert await rows(database, STATE) == before
 
 

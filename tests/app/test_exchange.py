@@ -50,10 +50,10 @@ async def test_of_one_item_only_so_much_is_asked(cast: Cast, workers: Workers, d
     body = {"items": questions(item, MOST_QUESTIONS + 1)}
     told = (await agency.post("/v1/inbox/responses", json=body)).json()["items"]
     assert [one["status"] for one in told] == [201] * MOST_QUESTIONS + [409]
-    assert told[-1]["problem"] == "state-conflict"
+    assert told[-1]["problem"] == "too-many-questions"
     one_more = await agency.post(f"/v1/inbox/{item}/response", json=QUESTION)
-    assert (one_more.status_code, slug(one_more)) == (409, "state-conflict")
-    assert "answer it, or speak to the originator" in one_more.json()["detail"]
+    assert (one_more.status_code, slug(one_more)) == (409, "too-many-questions")
+    assert "Answer it, or speak to the originator" in one_more.json()["detail"]
     again = {key: value for key, value in questions(item, 1)[0].items() if key != "id"}
     assert (await agency.post(f"/v1/inbox/{item}/response", json=again)).status_code == 200
     reply = {"dispatch_id": item, "text": "The second."}

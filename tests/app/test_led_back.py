@@ -122,11 +122,16 @@ async def test_an_address_that_cannot_be_read_is_refused_and_no_fault_of_ours(ca
 
 
 async def test_whoever_comes_from_elsewhere_is_led_on_first_for_they_may_be_signed_in(cast: Cast) -> None:
-    browser = cast.client({"Sec-Fetch-Site": "cross-site"})
+    browser = cast.client({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-User": "?1"})
     page = await browser.get(await led(browser))
     assert page.status_code == 200
     assert f'<meta http-equiv="refresh" content="0; url={ASKED}">' in page.text
     assert "<form" not in page.text
+    # Where nobody clicked, another site may have sent them: nobody's look is made by itself.
+    browser = cast.client({"Sec-Fetch-Site": "cross-site"})
+    page = await browser.get(await led(browser))
+    assert "http-equiv" not in page.text
+    assert f'href="{ASKED}">Continue' in page.text
     # From there the browser comes from a page of ours: whoever is not signed in sees the form.
     browser = cast.client({"Sec-Fetch-Site": "same-origin"})
     assert forms(await browser.get(await led(browser)))
