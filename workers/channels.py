@@ -1,7 +1,7 @@
 """Which agencies an adapter of this process reaches, and by which. All others work from their inbox."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from app.crypto.webhooks import Signer
 from app.database_clock import DatabaseClock
 from app.db import Connection
 from app.parties import channels
-from app.parties.channels import Contact
+from app.parties.channels import Contact, Place
 from app.parties.codes import Channel
 from app.parties.hosts import ApprovedHosts, UnacceptableAddress
 from app.parties.quota import Quota
@@ -27,10 +27,11 @@ from workers.simulation.roster import SIMULATED_BY_ADAPTER
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The agencies that adapters look after: those whose adapters answer, and those that are only told."""
+    """The agencies that adapters look after: those whose adapters answer, and those that are only told, and where."""
 
     answering: frozenset[str]
     told: frozenset[str]
+    places: Mapping[str, Place] = field(default_factory=dict)
 
     @property
     def all(self) -> frozenset[str]:
@@ -38,8 +39,18 @@ class Reached:
         return self.answering | self.told
 
 
+def moved(before: Mapping[str, Place], after: Mapping[str, Place]) -> frozenset[str]:
+    """Pure: the agencies that are not told any more where they were, or were set anew to be told there."""
+    return frozenset(agency for agency, place in before.items() if after.get(agency) != place)
+
+
 class Reach(Protocol):
     """The adapters of a process, by agency."""
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """Where the latest adapters that `get` gave tell their agencies; another mapping whenever one has changed."""
+        ...
 
     async def get(self, connection: Connection) -> Mapping[str, Adapter]:
         """The adapter of each agency that has one now."""
@@ -54,6 +65,7 @@ class Fixed:
 
     def __init__(self, adapters: Mapping[str, Adapter]) -> None:
         self._adapters = adapters
+        self.places: Mapping[str, Place] = {}
 
     async def get(self, connection: Connection) -> Mapping[str, Adapter]:
         """Those given."""
@@ -75,6 +87,7 @@ class Channels:
         self._clock = DatabaseClock()
         self._built_of: list[Contact] | None = None
         self._adapters: dict[str, Adapter] = {}
+        self.places: Mapping[str, Place] = {}
 
     def prepare(self) -> None:
         """Build the registers of the simulated bodies, where they are on, for child processes to share."""
@@ -87,7 +100,8 @@ class Channels:
         """The agencies that `get` has adapters for, without building any."""
         contacts = await self._contacts.get(connection)
         answering = SIMULATED_BY_ADAPTER if self._configuration.simulate else frozenset[str]()
-        return Reached(answering, frozenset(contact.agency for contact in contacts) - answering)
+        places = _places(contacts)
+        return Reached(answering, frozenset(places) - answering, places)
 
     async def get(self, connection: Connection) -> Mapping[str, Adapter]:
         """The adapter of each agency that has one now."""
@@ -97,6 +111,7 @@ class Channels:
             told = {contact.agency: self._adapter(contact) for contact in contacts}
             self._adapters = {**told, **self._simulated}
             self._built_of = contacts
+            self.places = _places(contacts)
         return self._adapters
 
     def forget(self) -> None:
@@ -159,3 +174,7 @@ class Channels:
             in_flight=self._configuration.agency_in_flight,
             quota=Quota(self._configuration.notices_per_minute, contact.notices_per_day),
         )
+
+
+def _places(contacts: Sequence[Contact]) -> dict[str, Place]:
+    return {contact.agency: contact.place for contact in contacts}

@@ -35,11 +35,22 @@ class CircuitState(StrEnum):
 
 @dataclass(slots=True)
 class _Circuit:
+    """What is known of one agency. How often its failures `opened` it, and what its system `asked`, are kept apart.
+
+    One that asks for a second is not called for that second; it would be for a minute if each asking counted as an
+    opening, and be longer without its urgent items than it wants.
+    """
+
     failures: int = 0
     opened: int = 0
     since: float = 0.0
-    until: float = 0.0
-    asked: float = 0.0  # until when the agency's system asks not to be called
+    until: float = 0.0  # until when its failures keep it from being called
+    asked: float = 0.0  # until when its system asks not to be called
+
+    @property
+    def next_at(self) -> float:
+        """When it is called next, by one call that finds out whether it works; 0 where it is called as usual."""
+        return max(self.until, self.asked)
 
 
 class Circuits:
@@ -59,21 +70,21 @@ class Circuits:
     def state(self, agency: str) -> CircuitState:
         """The state of an agency's circuit now."""
         circuit = self._circuits.get(agency)
-        if circuit is None or not circuit.opened:
+        if circuit is None or not circuit.next_at:
             return CircuitState.CLOSED
-        return CircuitState.OPEN if self._now() < circuit.until else CircuitState.HALF_OPEN
+        return CircuitState.OPEN if self._now() < circuit.next_at else CircuitState.HALF_OPEN
 
     def states(self) -> dict[str, CircuitState]:
         """The agencies whose circuit is not closed."""
-        return {agency: self.state(agency) for agency, circuit in self._circuits.items() if circuit.opened}
+        return {agency: self.state(agency) for agency, circuit in self._circuits.items() if circuit.next_at}
 
     def pauses(self) -> list[Pause]:
         """The circuits that are open, or let one call through, for others to see."""
         now = self._now()
         return [
-            Pause(agency, circuit.failures, max(0.0, now - circuit.since), max(0.0, circuit.until - now))
+            Pause(agency, circuit.failures, max(0.0, now - circuit.since), max(0.0, circuit.next_at - now))
             for agency, circuit in sorted(self._circuits.items())
-            if circuit.opened
+            if circuit.next_at
         ]
 
     def free(self, agency: str, most: int, busy: int) -> int:
@@ -93,25 +104,33 @@ class Circuits:
             return
         now, circuit = self._now(), self._circuits.setdefault(agency, _Circuit())
         circuit.failures += 1
-        until = circuit.asked = max(circuit.asked, now + min(LONGEST_ASKED_SECONDS, leave_alone))
+        before = circuit.next_at
+        if leave_alone > 0:
+            circuit.asked = max(circuit.asked, now + min(LONGEST_ASKED_SECONDS, leave_alone))
         # What was under way when it opened fails too, and says nothing new but for how long to leave the agency alone.
-        if now >= circuit.until and (circuit.opened or circuit.failures >= FAILURES):
+        if now >= before and _climbs(circuit, asks=leave_alone > 0):
             doubled = 2 ** min(circuit.opened, 10)  # an agency that is away for days would overflow a float
-            until = max(until, now + min(LONGEST_SECONDS, OPEN_SECONDS * doubled))
-        if until > max(now, circuit.until):
-            self._open(circuit, now, until)
+            circuit.until = now + min(LONGEST_SECONDS, OPEN_SECONDS * doubled)
+            circuit.opened += 1
+        if circuit.next_at > before:
+            circuit.since = circuit.since if before else now
+            self.changed = True
+
+    def forget(self, agency: str) -> None:
+        """Nothing is known of it: it is reached elsewhere from now on, or an operator says that it works again."""
+        circuit = self._circuits.pop(agency, None)
+        self.changed |= circuit is not None and circuit.next_at > 0
 
     def _close(self, agency: str) -> None:
         """It works, unless it asked for time since this call began."""
         circuit = self._circuits.get(agency)
-        if circuit is None or self._now() < circuit.asked:
-            return
-        del self._circuits[agency]
-        self.changed |= circuit.opened > 0
+        if circuit is not None and self._now() >= circuit.asked:
+            self.forget(agency)
 
-    def _open(self, circuit: _Circuit, now: float, until: float) -> None:
-        """No calls until then."""
-        circuit.since = circuit.since if circuit.opened else now
-        circuit.opened += now >= circuit.until
-        circuit.until = until
-        self.changed = True
+
+def _climbs(circuit: _Circuit, *, asks: bool) -> bool:
+    """Whether one more failure keeps an agency from being called for longer, by itself.
+
+    Who says when to come back is taken at its word, until it has failed five times and says nothing the last.
+    """
+    return circuit.opened > 0 or (circuit.failures >= FAILURES and not asks)

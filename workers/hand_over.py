@@ -134,7 +134,8 @@ def _failed(item: HandOver, adapter: Adapter, error: TransportError) -> Handed:
     reason = _printable(str(error))
     seconds = None if error.permanent else retry_in(item.failures)
     longer = random.uniform(1, 1 + _JITTER)  # noqa: S311
-    asked = 0.0 if error.retry_after is None else _within_reason(error.retry_after) * longer
+    # `Retry-After: 0` asks for nothing.
+    asked = _within_reason(error.retry_after) * longer if error.retry_after else 0.0
     log.info("a hand-over failed", agency=item.agency, dispatch=str(item.id), attempt=item.attempt, reason=reason)
     if seconds is None:
         given_up = _given_up(item, adapter, reason, ended=error.address if isinstance(error, Gone) else None)

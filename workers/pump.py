@@ -5,11 +5,10 @@ that slow agencies cannot keep accepted referrals from being fanned out.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from app.crypto.keys import Keys
-from app.db import AS_WORKER, Database, is_away
+from app.db import AS_WORKER, Connection, Database, is_away
 from app.referrals import circuits as paused
 from app.referrals import lifecycle, notices
 from app.referrals.batches.accept import accept_slice
@@ -18,9 +17,9 @@ from app.referrals.lifecycle import HandOver, Slot
 from app.referrals.notices import Room
 from app.referrals.taking import Taking
 from workers.adapters.contract import Adapter
-from workers.channels import Fixed, Reach
+from workers.channels import Fixed, Reach, moved
 from workers.circuits import Circuits
-from workers.hand_over import Handed, hand_over
+from workers.hand_over import Call, Handed, hand_over
 from workers.in_flight import InFlight
 from workers.recording import WORKER, Recording
 
@@ -58,6 +57,7 @@ class Pump:
         self._batches_from = 0.0
         self._claims_full = False
         self._adapters: Mapping[str, Adapter] | None = None
+        self._places = self._reach.places
         self._calls: InFlight | None = None
         self._asked: list[asyncio.Future[None]] = []
         self.circuits = Circuits()
@@ -106,8 +106,22 @@ class Pump:
                 told.set_result(None)
         del self._asked[:number]
 
-    def _call(self, item: HandOver, adapter: Adapter) -> Coroutine[Any, Any, Handed]:
-        return hand_over(item, adapter, self._keys)
+    async def _call(self, item: HandOver, adapter: Adapter) -> Handed:
+        places = self._places
+        handed = await hand_over(item, adapter, self._keys)
+        if places is not self._places and item.agency in moved(places, self._places):
+            # What was under way to where the agency is told no more says nothing of where it is told now.
+            return handed._replace(call=Call.NONE)
+        return handed
+
+    async def _find_adapters(self, connection: Connection) -> Mapping[str, Adapter]:
+        """The adapters there are now. Of an agency that is reached elsewhere, or set anew, nothing is known."""
+        self._adapters = await self._reach.get(connection)
+        if self._places is not self._reach.places:
+            for agency in moved(self._places, self._reach.places):
+                self.circuits.forget(agency)
+            self._places = self._reach.places
+        return self._adapters
 
     async def _rest(self, calls: InFlight) -> None:
         """Until a call has finished, or somebody asks, or for a moment.
@@ -143,10 +157,10 @@ class Pump:
 
     async def _fan_out_some(self, calls: InFlight) -> int:
         """Fan out, and begin what adapters have room for: it is leased as it is made."""
-        if self._adapters is None:
-            async with self._database.transaction(AS_WORKER) as connection:
-                self._adapters = await self._reach.get(connection)
         adapters = self._adapters
+        if adapters is None:
+            async with self._database.transaction(AS_WORKER) as connection:
+                adapters = await self._find_adapters(connection)
         free = {agency: calls.room(agency, one.in_flight) for agency, one in adapters.items() if one.answers}
         taking = Taking(free, IN_FLIGHT - len(calls))
         most = FEW_REFERRALS if self._claims_full else REFERRALS
@@ -174,7 +188,7 @@ class Pump:
         """Claim what is due and start handing it over; what was claimed is committed before anything leaves."""
         limit = min(DISPATCHES, IN_FLIGHT - len(calls))
         async with self._database.transaction(AS_WORKER) as connection:
-            adapters = self._adapters = await self._reach.get(connection)
+            adapters = await self._find_adapters(connection)
             free = {agency: calls.room(agency, adapter.in_flight) for agency, adapter in adapters.items()}
             answering = [Slot(agency, most) for agency, most in free.items() if adapters[agency].answers]
             claimed = await lifecycle.hand_over(connection, WORKER, answering, limit)

@@ -64,11 +64,15 @@ class NoticeCount(Base):
     in_day: Mapped[int] = mapped_column(Integer, server_default=text("0"))
 
 
+Place = tuple[Channel, str | None, str | None, datetime | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Contact:
     """How an agency is told. `address` is a URL or a mailbox, None where none was set; `ended` says why it is not used.
 
-    `versions` are those of the secrets to sign with, the newest first; empty for a mailbox.
+    `versions` are those of the secrets to sign with, the newest first; empty for a mailbox. `set_at` is when an
+    operator set it last, None where none has.
     """
 
     agency: str
@@ -77,6 +81,12 @@ class Contact:
     ended: str | None
     versions: tuple[int, ...]
     notices_per_day: int | None
+    set_at: datetime | None
+
+    @property
+    def place(self) -> Place:
+        """Where it is told, as set once: the same address set anew is another, for who sets it says that it works."""
+        return self.channel, self.address, self.ended, self.set_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,7 @@ class Shown:
 
 
 _LOAD = text("""
-    SELECT party.code, party.channel,
+    SELECT party.code, party.channel, party.channel_set_at,
            CAST(coalesce(own.document, party.policy)->>'notices_per_day' AS integer) AS notices_per_day,
            endpoint.url, endpoint.version, endpoint.disabled_reason, endpoint.previous_until > now() AS changing,
            mailbox.address, mailbox.bounce_reason
@@ -187,6 +197,7 @@ async def load(connection: Connection) -> list[Contact]:
                 ended=row.disabled_reason if push else row.bounce_reason,
                 versions=versions if push and row.version else (),
                 notices_per_day=row.notices_per_day,
+                set_at=row.channel_set_at,
             )
         )
     return contacts

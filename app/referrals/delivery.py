@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.db import Connection
-from app.referrals.lifecycle import HandOver
+from app.referrals.lifecycle import LEASE_SECONDS, HandOver
 
 RETRY_SECONDS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Waits after the first, second, … failed hand-over (Standard Webhooks, "Retry schedule")."""
@@ -70,6 +70,16 @@ _ADOPT = text(f"""
        AND (agency = ANY(CAST(:answering AS text[])) AND state IN ('queued', 'delivered', 'acknowledged')
             OR agency = ANY(CAST(:told AS text[])) AND state = 'queued' AND attempt = 0)
 """)  # noqa: S608  a constant of this file
+
+# What is due later than a lease lasts is under no lease: it was put off.
+_BRING_FORWARD = text("""
+    WITH locked AS MATERIALIZED (
+        SELECT id FROM dispatch
+         WHERE agency = ANY(CAST(:agencies AS text[])) AND due_delivery_at > now() + make_interval(secs => :lease)
+         ORDER BY referral_id, id FOR NO KEY UPDATE
+    )
+    UPDATE dispatch SET due_delivery_at = now() WHERE id = ANY(ARRAY(SELECT id FROM locked))
+""")
 
 _RELEASE = text("""
     UPDATE dispatch SET due_delivery_at = NULL
@@ -137,6 +147,14 @@ async def adopt(connection: Connection, answering: Collection[str], told: Collec
     `answering` are the agencies whose adapters answer, `told` those that get notices.
     """
     await connection.execute(_ADOPT, {"answering": sorted(answering), "told": sorted(told)})
+
+
+async def bring_forward(connection: Connection, agencies: Collection[str]) -> None:
+    """Make due what was put off for these agencies: where they are told has changed, so the wait is for nothing.
+
+    What falls due within the length of a lease may be under way, and is left to do so.
+    """
+    await connection.execute(_BRING_FORWARD, {"agencies": sorted(agencies), "lease": LEASE_SECONDS})
 
 
 async def release(connection: Connection, agencies: Collection[str]) -> None:

@@ -1,5 +1,7 @@
 """An agency that fails again and again is left alone for a while, then asked once, and nobody else notices."""
 
+import pytest
+
 from app.referrals.circuits import Pause
 from workers.circuits import (
     FAILURES,
@@ -119,7 +121,65 @@ def test_who_asks_for_time_is_left_alone_for_it_from_the_first_failure_on() -> N
     clock.now += 1
     assert circuits.free("HMRC", 20, busy=0) == 1, "one finds out"
     circuits.note("HMRC", failed=True)
-    assert circuits.free("HMRC", 20, busy=0) == 0, "it failed too"
+    assert circuits.free("HMRC", 20, busy=0) == 1, "it failed too, and asked for nothing more"
+    assert circuits.free("HMRC", 20, busy=1) == 0
+    circuits.note("HMRC", failed=False)
+    assert circuits.states() == {}
+
+
+def test_who_asks_for_a_second_is_left_alone_for_that_and_not_for_longer_the_more_often_it_asks() -> None:
+    clock = Clock()
+    circuits = Circuits(clock)
+    for _ in range(2):
+        circuits.note("HMRC", failed=True, leave_alone=1.0)
+        assert circuits.state("HMRC") is CircuitState.OPEN
+        clock.now += 1
+        assert circuits.state("HMRC") is CircuitState.HALF_OPEN
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0])
+def test_what_was_under_way_may_ask_for_a_second_each(apart: float) -> None:
+    clock = Clock()
+    circuits = Circuits(clock)
+    for _ in range(20):
+        clock.now += apart
+        circuits.note("HMRC", failed=True, leave_alone=1.0)
+    [pause] = circuits.pauses()
+    assert pause.seconds_left == 1.0
+    clock.now += 1
+    assert circuits.state("HMRC") is CircuitState.HALF_OPEN
+
+
+def test_who_asked_and_then_fails_without_a_word_is_left_alone_as_long_as_any_other() -> None:
+    clock = Clock()
+    circuits = Circuits(clock)
+    for _ in range(FAILURES - 1):
+        circuits.note("HMRC", failed=True, leave_alone=1.0)
+        clock.now += 1
+    circuits.note("HMRC", failed=True)
+    [pause] = circuits.pauses()
+    assert pause.seconds_left == OPEN_SECONDS, "asking was no opening"
+
+
+@pytest.mark.parametrize(("asked", "left"), [(1.0, 2 * OPEN_SECONDS), (3 * OPEN_SECONDS, 3 * OPEN_SECONDS)])
+def test_a_probe_that_fails_and_asks_is_left_alone_for_the_longer_of_the_two(asked: float, left: float) -> None:
+    clock = Clock()
+    circuits = broken(clock)
+    clock.now += OPEN_SECONDS
+    circuits.note("HMRC", failed=True, leave_alone=asked)
+    assert circuits.pauses() == [Pause("HMRC", FAILURES + 1, OPEN_SECONDS, left)]
+
+
+def test_of_an_agency_that_is_forgotten_nothing_is_held_against_it() -> None:
+    circuits = Circuits(Clock())
+    circuits.note("HMRC", failed=True, leave_alone=3_600.0)
+    circuits.changed = False
+    circuits.forget("DWP")
+    assert not circuits.changed
+    circuits.forget("HMRC")
+    assert circuits.changed
+    assert circuits.pauses() == []
+    assert circuits.free("HMRC", 20, busy=0) == 20
 
 
 def test_what_was_under_way_may_ask_for_more_time_and_never_for_less() -> None:

@@ -183,6 +183,71 @@ async def test_an_agency_that_asks_for_time_is_left_alone_and_not_only_about_the
     assert timedelta(seconds=2900) < pause.left <= timedelta(seconds=3600)
 
 
+async def test_an_agency_that_asks_for_no_time_is_called_about_the_next_item(
+    cast: Cast, database: Database, channels: Opened
+) -> None:
+    force, pump = await cast.play("SWP"), Pump(database, Keys(SECRET.encode()), channels(agency_in_flight=1))
+    async with Agency(answer("503 Unavailable", Retry_After="0")).running() as agency:
+        await pushed_to(database, agency.url)
+        await submitted(force, addressees=["HMRC"])
+        await pump.run(5)
+    assert len(agency.calls) == 1
+    assert pump.circuits.states() == {}
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_an_agency_that_is_set_anew_is_told_at_once_whatever_its_system_asked_before(
+    cast: Cast, database: Database, channels: Opened, elsewhere: bool
+) -> None:
+    """At another address or the same: whoever sets it says that it works."""
+    force, pump = await cast.play("SWP"), Pump(database, Keys(SECRET.encode()), channels())
+    async with (
+        Agency(answer("503 Unavailable", Retry_After="3600")).running() as agency,
+        Agency(OK).running() as other,
+    ):
+        await pushed_to(database, agency.url)
+        await submitted(force, addressees=["HMRC"])
+        await pump.run(5)
+        assert pump.circuits.states() == {"HMRC": CircuitState.OPEN}
+        assert await rows(database, "SELECT agency FROM circuit") == [("HMRC",)]
+        agency.behaves = OK
+        await pushed_to(database, (other if elsewhere else agency).url)
+        await submitted(force, addressees=["HMRC"])
+        async with asyncio.timeout(30):
+            while len(agency.calls) + len(other.calls) < 2:
+                await pump.run(5)
+    assert len(other.calls) == int(elsewhere)
+    assert pump.circuits.states() == {}
+    assert await rows(database, "SELECT agency FROM circuit") == []
+
+
+async def test_what_was_under_way_to_the_address_before_is_not_held_against_the_one_set_since(
+    cast: Cast, database: Database, channels: Opened
+) -> None:
+    asked, refused = asyncio.Event(), answer("503 Unavailable", Retry_After="3600")
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asked.wait()
+        await refused(writer)
+
+    force, pump = await cast.play("SWP"), Pump(database, Keys(SECRET.encode()), channels())
+    async with Agency(late).running() as agency, Agency(OK).running() as other, asyncio.timeout(30):
+        await pushed_to(database, agency.url)
+        await submitted(force, addressees=["HMRC"])
+        running = asyncio.create_task(pump.run(20))
+        while not agency.calls:
+            await asyncio.sleep(0.02)
+        await pushed_to(database, other.url)
+        await submitted(force, addressees=["HMRC"])
+        while not other.calls:
+            await asyncio.sleep(0.02)
+        asked.set()
+        await running
+    assert pump.circuits.states() == {}
+    [first] = await rows(database, "SELECT last_failure FROM dispatch WHERE failures > 0")
+    assert "503" in first.last_failure
+
+
 async def test_an_item_that_needs_no_call_does_not_set_many_loose_on_an_agency_that_is_away(
     cast: Cast, database: Database, channels: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
