@@ -170,7 +170,8 @@ INVARIANTS: Mapping[str, str] = {
         SELECT id, state FROM dispatch
          WHERE state IN ('expired', 'undeliverable', 'cancelled')
            AND 1 <> (SELECT count(*) FROM audit_event
-                      WHERE audit_event.dispatch_id = dispatch.id AND action = 'dispatch.' || dispatch.state)
+                      WHERE audit_event.referral_id = dispatch.referral_id AND dispatch_id = dispatch.id
+                        AND action = 'dispatch.' || dispatch.state)
     """,
     "I5 a referral in an end state was logged as such": """
         SELECT id, state FROM referral
@@ -190,7 +191,8 @@ INVARIANTS: Mapping[str, str] = {
     "I5 each reminder is logged once, and no other": """
         SELECT id, chases FROM dispatch
          WHERE chases <> (SELECT count(*) FROM audit_event
-                           WHERE dispatch_id = dispatch.id AND action = 'dispatch.chased')
+                           WHERE audit_event.referral_id = dispatch.referral_id AND dispatch_id = dispatch.id
+                             AND action = 'dispatch.chased')
     """,
     "I5 each alert of the clock is logged once, and no other": """
         SELECT dispatch_id, raised, logged
@@ -218,7 +220,9 @@ INVARIANTS: Mapping[str, str] = {
     """,
     "I5 each hold of an item is logged once, and no other": """
         SELECT id, holds FROM dispatch
-         WHERE holds <> (SELECT count(*) FROM audit_event WHERE dispatch_id = dispatch.id AND action = 'dispatch.held')
+         WHERE holds <> (SELECT count(*) FROM audit_event
+                          WHERE audit_event.referral_id = dispatch.referral_id AND dispatch_id = dispatch.id
+                            AND action = 'dispatch.held')
     """,
     "I10 what was said about an item is measured": """
         SELECT dispatch.id, said_bytes, said
