@@ -24,6 +24,8 @@ class Item:
     """What the agency has said about it, and how each of it was flagged."""
     settled: set[str] = field(default_factory=set)
     """The questions that a reply has settled: each may be asked anew while the item is open."""
+    questions: int = 0
+    """How often it has been asked about."""
 
     @property
     def is_open(self) -> bool:
@@ -100,8 +102,13 @@ class Case:
             item.state = "acknowledged"
         return "acknowledged"
 
-    def say(self, item: Item, outcome: str, summary: str, refusal: str | None = None) -> str:
-        """An answer or a question; the verdict on it. `refusal`: why its giver may not give a first answer."""
+    def say(
+        self, item: Item, outcome: str, summary: str, refusal: str | None = None, *, most_questions: int | None = None
+    ) -> str:
+        """An answer or a question; the verdict on it. `refusal`: why its giver may not give a first answer.
+
+        `most_questions`: so many are taken about one item; None where its giver's are not counted.
+        """
         if not item.in_inbox:
             return "not_found"
         words = f"{outcome} {summary}"
@@ -118,11 +125,14 @@ class Case:
             return "conflict"
         if refusal:
             return refusal
-        item.said[words] = None
         if outcome == "more_information":
+            if most_questions is not None and item.questions >= most_questions:
+                return "too_many_questions"
+            item.questions += 1
             item.state = "query"
         else:
             self._end(item, ANSWERS[outcome])
+        item.said[words] = None
         return "recorded"
 
     # What the originator does
