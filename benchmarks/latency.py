@@ -31,7 +31,7 @@ async def _posts_and_polls(stage: Stage, rounds: int) -> list[Figure]:
     async with stage.gateways(url, 2, **UNBOUNDED) as servers:
         for name, requests in (("POST /v1/referrals", submitting), ("empty poll", polling)):
             await stage.warm(servers, requests)
-            figures += await _at_half(stage, servers, name, [requests] * (2 * rounds))
+            figures += await _at_half(stage, servers, name, [requests] * (2 * rounds), accepting=url)
     return figures
 
 
@@ -47,12 +47,23 @@ async def _answers(stage: Stage, rounds: int) -> list[Figure]:
 
 
 async def _at_half(
-    stage: Stage, servers: Servers, name: str, requests: Sequence[Sequence[bytes]], *, once: bool = False
+    stage: Stage,
+    servers: Servers,
+    name: str,
+    requests: Sequence[Sequence[bytes]],
+    *,
+    once: bool = False,
+    accepting: str | None = None,
 ) -> list[Figure]:
-    """The peak by a closed loop, then half of it by an open one, in each round."""
+    """The peak by a closed loop, then half of it by an open one, in each round.
+
+    `accepting`: the database in which nobody fans out what the requests bring.
+    """
     sent = iter(requests)
     outcomes: list[Outcome] = []
     for _ in range(len(requests) // 2):
+        if accepting is not None:
+            await stage.work_off(accepting)
         await stage.checkpoint()
         peak = await stage.load(servers.ports, next(sent), _CONNECTIONS, once=once)
         rate = max(1.0, peak.per_second / 2)
