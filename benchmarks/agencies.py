@@ -31,7 +31,7 @@ class _InstantAgencies(Fixed):
         super().__init__(INSTANT)
 
     async def reached(self, _: Connection) -> Reached:
-        return Reached(answering=frozenset(INSTANT), told=frozenset())
+        return Reached(answering=frozenset(INSTANT), told=frozenset(), ended=frozenset())
 
     def prepare(self) -> None:
         """Nothing to build."""

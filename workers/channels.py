@@ -1,7 +1,7 @@
 """Which agencies an adapter of this process reaches, and by which. All others work from their inbox."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -27,11 +27,14 @@ from workers.simulation.roster import SIMULATED_BY_ADAPTER
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The agencies that adapters look after: those whose adapters answer, and those that are only told, and where."""
+    """The agencies that adapters look after: those whose adapters answer, and those that are only told.
+
+    Of these, the address of some has `ended`: nobody can be told there until it is set anew.
+    """
 
     answering: frozenset[str]
     told: frozenset[str]
-    places: Mapping[str, Place] = field(default_factory=dict)
+    ended: frozenset[str]
 
     @property
     def all(self) -> frozenset[str]:
@@ -100,8 +103,8 @@ class Channels:
         """The agencies that `get` has adapters for, without building any."""
         contacts = await self._contacts.get(connection)
         answering = SIMULATED_BY_ADAPTER if self._configuration.simulate else frozenset[str]()
-        places = _places(contacts)
-        return Reached(answering, frozenset(places) - answering, places)
+        told = frozenset(contact.agency for contact in contacts) - answering
+        return Reached(answering, told, frozenset(one.agency for one in contacts if one.ended is not None) & told)
 
     async def get(self, connection: Connection) -> Mapping[str, Adapter]:
         """The adapter of each agency that has one now."""
@@ -111,7 +114,7 @@ class Channels:
             told = {contact.agency: self._adapter(contact) for contact in contacts}
             self._adapters = {**told, **self._simulated}
             self._built_of = contacts
-            self.places = _places(contacts)
+            self.places = {contact.agency: contact.place for contact in contacts}
         return self._adapters
 
     def forget(self) -> None:
@@ -174,7 +177,3 @@ class Channels:
             in_flight=self._configuration.agency_in_flight,
             quota=Quota(self._configuration.notices_per_minute, contact.notices_per_day),
         )
-
-
-def _places(contacts: Sequence[Contact]) -> dict[str, Place]:
-    return {contact.agency: contact.place for contact in contacts}

@@ -7,7 +7,7 @@ some claimed ahead, which begin as its slots become free: urgent ones first, and
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
@@ -71,6 +71,7 @@ class InFlight:
         self._any = asyncio.Event()
         self._order = count()
         self._waiting = 0
+        self._withdrawn: list[HandOver] = []
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
@@ -152,15 +153,26 @@ class InFlight:
         self._any.clear()
         return at_once + [(self._calls.pop(task), task.result().finding) for task in finished]
 
+    def withdraw(self, agencies: Collection[str]) -> None:
+        """Begin nothing more of what was claimed ahead for these, by adapters that are not theirs any more."""
+        self._withdrawn += self._take_ready(lambda one: one.item.agency in agencies)
+
     def take_stale(self) -> list[HandOver]:
-        """What is ready and must not begin any more: it has waited too long, or its agency is not to be called now."""
+        """What is ready and must not begin any more.
+
+        It was withdrawn, has waited too long, or its agency is not to be called now.
+        """
         since = self._loop.time() - READY_SECONDS
         open_ = {agency for agency, state in self._circuits.states().items() if state is CircuitState.OPEN}
-        return self._take_ready(lambda one: one.claimed_at < since or one.item.agency in open_)
+        return self._take_withdrawn() + self._take_ready(lambda one: one.claimed_at < since or one.item.agency in open_)
 
     def take_ready(self) -> list[HandOver]:
         """All that has not begun: nothing new begins."""
-        return self._take_ready(lambda _: True)
+        return self._take_withdrawn() + self._take_ready(lambda _: True)
+
+    def _take_withdrawn(self) -> list[HandOver]:
+        withdrawn, self._withdrawn = self._withdrawn, []
+        return withdrawn
 
     def _take_ready(self, which: Callable[[_Ready], bool]) -> list[HandOver]:
         if not self._waiting:

@@ -12,9 +12,10 @@ from app.db import AS_WORKER, Connection, Database, is_away
 from app.referrals import circuits as paused
 from app.referrals import lifecycle, notices
 from app.referrals.batches.accept import accept_slice
+from app.referrals.delivery import Postponed
 from app.referrals.fan_out import FanOut
 from app.referrals.lifecycle import HandOver, Slot
-from app.referrals.notices import Room
+from app.referrals.notices import NoticeFailed, Room
 from app.referrals.taking import Taking
 from workers.adapters.contract import Adapter
 from workers.channels import Fixed, Reach, moved
@@ -109,16 +110,22 @@ class Pump:
     async def _call(self, item: HandOver, adapter: Adapter) -> Handed:
         places = self._places
         handed = await hand_over(item, adapter, self._keys)
-        if places is not self._places and item.agency in moved(places, self._places):
-            # What was under way to where the agency is told no more says nothing of where it is told now.
+        if places is self._places or item.agency not in moved(places, self._places):
+            return handed
+        # What was under way to where the agency is told no more says nothing of where it is told now.
+        now = self._places.get(item.agency)
+        if now is None or now.ended is not None or not isinstance(handed.finding, Postponed | NoticeFailed):
             return handed._replace(call=Call.NONE)
-        return handed
+        return Handed(Postponed(item.id, item.attempt, 0.0), Call.NONE)
 
     async def _find_adapters(self, connection: Connection) -> Mapping[str, Adapter]:
         """The adapters there are now. Of an agency that is reached elsewhere, or set anew, nothing is known."""
         self._adapters = await self._reach.get(connection)
         if self._places is not self._reach.places:
-            for agency in moved(self._places, self._reach.places):
+            elsewhere = moved(self._places, self._reach.places)
+            if self._calls is not None:
+                self._calls.withdraw(elsewhere)
+            for agency in elsewhere:
                 self.circuits.forget(agency)
             self._places = self._reach.places
         return self._adapters
@@ -141,9 +148,14 @@ class Pump:
         """Have the pages show which agencies are not called."""
         if not self.circuits.changed:
             return
-        pauses = self.circuits.pauses()
-        await self._recording.aside(lambda connection: paused.write(connection, self.circuits.process, pauses))
+        # Before it is written: a call that ends meanwhile may change them again.
         self.circuits.changed = False
+        pauses = self.circuits.pauses()
+        try:
+            await self._recording.aside(lambda connection: paused.write(connection, self.circuits.process, pauses))
+        except Exception:
+            self.circuits.changed = True
+            raise
 
     async def _take_on(self, calls: InFlight) -> int:
         """Fan out and claim. While the database is away nothing is taken on, and what is in flight goes on."""

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import DateTime, ForeignKey, Integer, SmallInteger, Text, func, text
@@ -64,7 +64,13 @@ class NoticeCount(Base):
     in_day: Mapped[int] = mapped_column(Integer, server_default=text("0"))
 
 
-Place = tuple[Channel, str | None, str | None, datetime | None]
+class Place(NamedTuple):
+    """Where an agency is told, as set once: the same address set anew is another, as who sets it says that it works."""
+
+    channel: Channel
+    address: str | None
+    ended: str | None
+    set_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,8 @@ class Contact:
 
     @property
     def place(self) -> Place:
-        """Where it is told, as set once: the same address set anew is another, for who sets it says that it works."""
-        return self.channel, self.address, self.ended, self.set_at
+        """Where it is told."""
+        return Place(self.channel, self.address, self.ended, self.set_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class Party(Base):
 
     `region` is the region's code (a region's own for itself); `territory` holds the codes an addressee covers
     (GB, a nation, a region or a force), empty for parties that cover none; `policy` is `app.parties.policy.Policy`.
-    A `channel` that an operator has set (`channel_set_at`) outlives new reference data.
+    A `channel` that an operator has set (`channel_set_at`) outlives new reference data. What had been put off for
+    the agency is brought forward once for each setting: `channel_followed_at` is the latest for which it has been.
     """
 
     __tablename__ = "party"
@@ -53,6 +54,7 @@ class Party(Base):
     territory: Mapped[list[str]] = mapped_column(ARRAY(Text))
     channel: Mapped[str] = mapped_column(Text, server_default=Channel.INBOX.value)
     channel_set_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    channel_followed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     bears_on: Mapped[str | None] = mapped_column(Text)
     policy: Mapped[dict[str, Any]] = mapped_column(JSONB)
     release: Mapped[int] = mapped_column(ForeignKey("reference_release.version"))

@@ -117,7 +117,7 @@ async def seed(connection: Connection, data: ReferenceData | None = None) -> Non
     statement = insert(Party).values([{**document, "release": data.version} for document in documents])
     given = statement.excluded
     changes: dict[str, ColumnElement[Any]] = {column.name: column for column in given}
-    del changes["code"], changes["channel_set_at"]
+    del changes["code"], changes["channel_set_at"], changes["channel_followed_at"]
     changes["channel"] = case((Party.channel_set_at.is_(None), given.channel), else_=Party.channel)
     await connection.execute(statement.on_conflict_do_update(index_elements=[Party.code], set_=changes))
     await connection.execute(

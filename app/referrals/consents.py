@@ -42,6 +42,9 @@ from app.referrals.states import ConsentState, DispatchState
 MOST = 200
 """Consents of one referral: their list is one page."""
 
+_SETTLED = "It is settled already: read it to see how."
+"""Not how: what is refused is not logged, and so tells nothing of what is kept."""
+
 Row = dict[str, Any]
 
 
@@ -168,7 +171,7 @@ async def decide(connection: Connection, actor: Actor, id: UUID, given: Decision
     if found["state"] != ConsentState.ASKED:
         if found["state"] == given.decision and said == {name: found[name] for name in said}:
             return found
-        raise Problem(STATE_CONFLICT, f"It is {found['state']} already.")
+        raise Problem(STATE_CONFLICT, _SETTLED)
     key = await data_key(connection, found["referral_id"])
     decision = key.seal(_place(id, "sealed_decision"), orjson.dumps(said))
     parameters = {"id": id, "state": given.decision, "party": actor.party, "by": actor.name, "decision": decision}
@@ -188,7 +191,7 @@ async def withdraw(connection: Connection, actor: Actor, seen: ColumnElement[boo
     if found["state"] == ConsentState.WITHDRAWN:
         return found
     if found["state"] != ConsentState.ASKED:
-        raise Problem(STATE_CONFLICT, f"It is {found['state']} already.")
+        raise Problem(STATE_CONFLICT, _SETTLED)
     if not oversees and found["asked_by"] != actor.party:
         raise Problem(STATE_CONFLICT, "The co-ordinator has asked for it, and withdraws it.")
     await connection.execute(_WITHDRAW, {"id": id, "party": actor.party, "by": actor.name})
@@ -200,7 +203,7 @@ async def chase(connection: Connection, actor: Actor, seen: ColumnElement[bool],
     """Remind the body: its list shows it, and the timeline. Raises `Problem`: 404, or 409 where it is settled."""
     found = await _held(connection, seen, id)
     if found["state"] != ConsentState.ASKED:
-        raise Problem(STATE_CONFLICT, f"It is {found['state']} already.")
+        raise Problem(STATE_CONFLICT, _SETTLED)
     await connection.execute(_CHASE, {"id": id})
     await _changed(connection, actor, found, "consent.chased", Operation.ALTERATION)
     return await _one(connection, id)

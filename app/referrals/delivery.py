@@ -71,11 +71,19 @@ _ADOPT = text(f"""
             OR agency = ANY(CAST(:told AS text[])) AND state = 'queued' AND attempt = 0)
 """)  # noqa: S608  a constant of this file
 
-# What is due later than a lease lasts is under no lease: it was put off.
+_FOLLOW = text("""
+    UPDATE party SET channel_followed_at = channel_set_at
+     WHERE code = ANY(CAST(:agencies AS text[])) AND channel_set_at < now() - make_interval(secs => :seconds)
+       AND channel_followed_at IS DISTINCT FROM channel_set_at
+    RETURNING code
+""")
+
+# What is due later than a lease that is taken this moment is under no lease: it was put off.
 _BRING_FORWARD = text("""
     WITH locked AS MATERIALIZED (
         SELECT id FROM dispatch
-         WHERE agency = ANY(CAST(:agencies AS text[])) AND due_delivery_at > now() + make_interval(secs => :lease)
+         WHERE agency = ANY(CAST(:agencies AS text[]))
+           AND due_delivery_at > clock_timestamp() + make_interval(secs => :lease)
          ORDER BY referral_id, id FOR NO KEY UPDATE
     )
     UPDATE dispatch SET due_delivery_at = now() WHERE id = ANY(ARRAY(SELECT id FROM locked))
@@ -149,12 +157,15 @@ async def adopt(connection: Connection, answering: Collection[str], told: Collec
     await connection.execute(_ADOPT, {"answering": sorted(answering), "told": sorted(told)})
 
 
-async def bring_forward(connection: Connection, agencies: Collection[str]) -> None:
-    """Make due what was put off for these agencies: where they are told has changed, so the wait is for nothing.
+async def bring_forward(connection: Connection, agencies: Collection[str], seconds: float) -> None:
+    """Make due what was put off for those of these agencies whose channel was set anew, at least so many seconds ago.
 
-    What falls due within the length of a lease may be under way, and is left to do so.
+    The wait is for nothing: they are told elsewhere now, or who set the same address again says that it works. Once for
+    each setting. What falls due within the length of a lease may be under way, and is left to do so.
     """
-    await connection.execute(_BRING_FORWARD, {"agencies": sorted(agencies), "lease": LEASE_SECONDS})
+    anew = [row.code for row in await connection.execute(_FOLLOW, {"agencies": sorted(agencies), "seconds": seconds})]
+    if anew:
+        await connection.execute(_BRING_FORWARD, {"agencies": sorted(anew), "lease": LEASE_SECONDS})
 
 
 async def release(connection: Connection, agencies: Collection[str]) -> None:

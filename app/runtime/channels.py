@@ -45,7 +45,7 @@ def push(data_dir: Path, party: str, url: str) -> tuple[str, str]:
 
 
 def email(data_dir: Path, party: str, address: str) -> None:
-    """Have an agency written to. Raises as `listed`, also where there is no mail server."""
+    """Have an agency written to. Raises as `listed`, also where no sender (`GAIN_EMAIL_FROM`) is set."""
 
     async def change(settings: Settings, connection: Connection) -> None:
         # Not the server's address: its password may stand in that, and is for those who send.

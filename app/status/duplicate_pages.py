@@ -60,7 +60,7 @@ async def settle(
         await _log(connection, principal, pair)
         return _page(request, pair, decision, reason, errors)
     if not await duplicates.settle(connection, principal.actor, pair, Ruling(Decision(decision), reason)):
-        raise Problem(STATE_CONFLICT, f"It is decided: {pair['decision']}.")
+        raise Problem(STATE_CONFLICT, "It is decided already: look at it again to see how.")
     return RedirectResponse("/?done=decided", 303)
 
 

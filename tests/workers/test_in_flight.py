@@ -205,3 +205,25 @@ async def test_an_adapter_that_never_waits_and_does_is_a_failure_not_a_standstil
     assert said is Call.FAILED
     assert isinstance(found, Postponed)
     assert found.failure == "it waited"
+
+
+async def test_what_is_withdrawn_does_not_begin_and_is_given_back_once() -> None:
+    calls, items = Calls(), [item() for _ in range(4)]
+    for one in items:
+        calls.in_flight.add(one, Two())
+    await turns()
+    calls.in_flight.withdraw(["EA"])
+    assert calls.in_flight.take_stale() == []
+    calls.in_flight.withdraw(["HMRC"])
+    await calls.end(items[0].id)
+    assert calls.begun == [items[0].id, items[1].id]
+    assert calls.in_flight.take_stale() == items[2:]
+    assert calls.in_flight.take_stale() == []
+    late = item()
+    calls.in_flight.add(late, Two())
+    waiting = item()
+    calls.in_flight.add(waiting, Two())
+    calls.in_flight.withdraw(["HMRC"])
+    left = await calls.in_flight.stop()
+    assert {one.id for one in left} == {items[0].id, items[1].id, late.id, waiting.id}
+    assert len(left) == 4

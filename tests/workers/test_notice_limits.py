@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from app.crypto.keys import Keys
-from app.db import Database
+from app.db import Connection, Database
+from app.referrals import circuits as paused
+from app.referrals.circuits import Pause
 from app.referrals.delivery import MOST_TRIES
 from tests.app.test_referral_to_answer import submitted
 from tests.conftest import SECRET, Cast, Workers
@@ -195,59 +197,6 @@ async def test_an_agency_that_asks_for_no_time_is_called_about_the_next_item(
     assert pump.circuits.states() == {}
 
 
-@pytest.mark.parametrize("elsewhere", [True, False])
-async def test_an_agency_that_is_set_anew_is_told_at_once_whatever_its_system_asked_before(
-    cast: Cast, database: Database, channels: Opened, elsewhere: bool
-) -> None:
-    """At another address or the same: whoever sets it says that it works."""
-    force, pump = await cast.play("SWP"), Pump(database, Keys(SECRET.encode()), channels())
-    async with (
-        Agency(answer("503 Unavailable", Retry_After="3600")).running() as agency,
-        Agency(OK).running() as other,
-    ):
-        await pushed_to(database, agency.url)
-        await submitted(force, addressees=["HMRC"])
-        await pump.run(5)
-        assert pump.circuits.states() == {"HMRC": CircuitState.OPEN}
-        assert await rows(database, "SELECT agency FROM circuit") == [("HMRC",)]
-        agency.behaves = OK
-        await pushed_to(database, (other if elsewhere else agency).url)
-        await submitted(force, addressees=["HMRC"])
-        async with asyncio.timeout(30):
-            while len(agency.calls) + len(other.calls) < 2:
-                await pump.run(5)
-    assert len(other.calls) == int(elsewhere)
-    assert pump.circuits.states() == {}
-    assert await rows(database, "SELECT agency FROM circuit") == []
-
-
-async def test_what_was_under_way_to_the_address_before_is_not_held_against_the_one_set_since(
-    cast: Cast, database: Database, channels: Opened
-) -> None:
-    asked, refused = asyncio.Event(), answer("503 Unavailable", Retry_After="3600")
-
-    async def late(writer: asyncio.StreamWriter) -> None:
-        await asked.wait()
-        await refused(writer)
-
-    force, pump = await cast.play("SWP"), Pump(database, Keys(SECRET.encode()), channels())
-    async with Agency(late).running() as agency, Agency(OK).running() as other, asyncio.timeout(30):
-        await pushed_to(database, agency.url)
-        await submitted(force, addressees=["HMRC"])
-        running = asyncio.create_task(pump.run(20))
-        while not agency.calls:
-            await asyncio.sleep(0.02)
-        await pushed_to(database, other.url)
-        await submitted(force, addressees=["HMRC"])
-        while not other.calls:
-            await asyncio.sleep(0.02)
-        asked.set()
-        await running
-    assert pump.circuits.states() == {}
-    [first] = await rows(database, "SELECT last_failure FROM dispatch WHERE failures > 0")
-    assert "503" in first.last_failure
-
-
 async def test_an_item_that_needs_no_call_does_not_set_many_loose_on_an_agency_that_is_away(
     cast: Cast, database: Database, channels: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,3 +231,20 @@ async def test_an_item_that_needs_no_call_does_not_set_many_loose_on_an_agency_t
     assert len(agency.calls) == FAILURES + 1
     assert len(await rows(database, "SELECT id FROM dispatch WHERE due_delivery_at IS NULL")) == 2
     assert len(await rows(database, "SELECT id FROM alert WHERE kind = 'notice_failed'")) == 1
+
+
+async def test_a_circuit_that_closes_while_it_is_being_shown_as_open_is_not_shown_so_for_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump, write = Pump(database, Keys(SECRET.encode()), {}), paused.write
+
+    async def and_meanwhile(connection: Connection, process: str, pauses: list[Pause]) -> None:
+        pump.circuits.forget("HMRC")
+        await write(connection, process, pauses)
+
+    pump.circuits.note("HMRC", failed=True, leave_alone=3_600)
+    monkeypatch.setattr(paused, "write", and_meanwhile)
+    await pump.run(1)
+    assert await rows(database, "SELECT agency FROM circuit") == [("HMRC",)]
+    await pump.run(1)
+    assert await rows(database, "SELECT agency FROM circuit") == []

@@ -23,7 +23,7 @@ from app.referrals.batches import sweep
 from app.referrals.heartbeat import Beating, beat, silent_seconds
 from app.referrals.timekeeper import Timekeeper, look_again
 from app.settings import Settings
-from workers.channels import Channels, Reached, moved
+from workers.channels import Channels, Reached
 from workers.counting import Counting
 from workers.dating import Dating
 from workers.process import PUMP_SECONDS
@@ -57,7 +57,6 @@ class Scheduler:
         self._channels = Channels(configuration)
         self._reached: Reached | None = None
         self._changed_at = 0
-        self._moved: frozenset[str] = frozenset()
         self._pump: Pump | None = None
         self._working: asyncio.Task[None] | None = None
         self._alone = False
@@ -112,7 +111,6 @@ class Scheduler:
         Once more when every worker knows of the change. Who answers by an adapter may be asked again at any time.
         """
         if reached != self._reached:
-            self._moved |= moved(self._reached.places, reached.places) if self._reached else frozenset()
             self._reached = reached
             self._changed_at = self._ticks
             async with self._database.transaction(AS_WORKER) as connection:
@@ -122,11 +120,10 @@ class Scheduler:
         if told or (reached.answering and since % _ADOPT_TICKS == 0):
             async with self._database.transaction(AS_WORKER) as connection:
                 await delivery.adopt(connection, reached.answering, told)
-        if self._moved and since == _ADOPT_TICKS:
-            # Not before: a worker that does not know yet would use up a try, perhaps the last, where nobody listens.
+        if able := reached.told - reached.ended:
+            # Not before every worker knows: one would use up a try, perhaps the last, where nobody listens any more.
             async with self._database.transaction(AS_WORKER) as connection:
-                await delivery.bring_forward(connection, self._moved)
-            self._moved = frozenset()
+                await delivery.bring_forward(connection, able, _ADOPT_TICKS * TICK_SECONDS)
 
     async def _keep_time(self) -> None:
         """Chase, alert, mark overdue, expire. Done here, not by a worker: one statement finds that nothing is due.
