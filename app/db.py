@@ -2,8 +2,8 @@
 
 import errno
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from socket import gaierror
 from typing import Any
@@ -67,19 +67,23 @@ class Begun:
     async def start(self) -> None:
         """Begin. Raises the driver's error where this login may not act for whom it is for; nothing is begun then."""
         try:
-            await self._session.execute(self._opening)
+            await self._send(self._opening)
         except asyncpg.PostgresError:
             if not self._session.is_closed() and self._session.is_in_transaction():
-                await self._session.execute("ROLLBACK")
+                await self._send("ROLLBACK")
             raise
 
     async def commit(self) -> None:
         """Make it last."""
-        await self._session.execute("COMMIT")
+        await self._send("COMMIT")
 
     async def rollback(self) -> None:
         """Undo it."""
-        await self._session.execute("ROLLBACK")
+        await self._send("ROLLBACK")
+
+    async def _send(self, statement: str) -> None:
+        with _answering(self._session):
+            await self._session.execute(statement)
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]
@@ -96,6 +100,16 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
         modes = [f"ISOLATION LEVEL {isolation.replace('_', ' ')}"] if isolation else []
         modes += ["READ ONLY"] * readonly + ["DEFERRABLE"] * deferrable
         return Begun(self, f"BEGIN {' '.join(modes)}; {_taking_on(behalf) if behalf else ''}")
+
+
+@contextmanager
+def _answering(session: asyncpg.Connection) -> Iterator[None]:
+    """End the connection at once where a statement gets no answer in time: one to undo it would get none either."""
+    try:
+        yield
+    except TimeoutError:
+        session.terminate()
+        raise
 
 
 def _taking_on(behalf: Behalf) -> str:
@@ -140,12 +154,16 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """The engine of this process. `transaction(…)` commits on leaving without an error, rolls back otherwise."""
+    """The engine of this process. `transaction(…)` commits on leaving without an error, rolls back otherwise.
 
-    def __init__(self, settings: Settings) -> None:
+    A statement that has no answer after `answer_seconds` raises `TimeoutError`; None waits for as long as it takes.
+    """
+
+    def __init__(self, settings: Settings, answer_seconds: float | None = None) -> None:
         self.settings = settings
         self._options = {
             "timeout": settings.database_wait_seconds,
+            "command_timeout": answer_seconds,
             "server_settings": {
                 "application_name": "gain",
                 "jit": "off",
@@ -173,7 +191,8 @@ class Database:
             session.behalf = behalf
             try:
                 async with connection.begin():
-                    yield connection
+                    with _answering(session):
+                        yield connection
             except BaseException as error:
                 if session.is_closed() or not isinstance(error, Exception):
                     await connection.invalidate()  # in the middle of a statement, perhaps: nobody gets it next
@@ -190,10 +209,11 @@ class Database:
         async with self.engine.connect() as connection:
             driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
             try:
-                await driver.execute(f"SET ROLE {behalf.role}")
-                yield driver
-                if not driver.is_closed():
-                    await driver.execute("RESET ROLE; RESET gain.parties")
+                with _answering(driver):
+                    await driver.execute(f"SET ROLE {behalf.role}")
+                    yield driver
+                    if not driver.is_closed():
+                        await driver.execute("RESET ROLE; RESET gain.parties")
             except BaseException as error:
                 told = as_lost(driver, error) if isinstance(error, Exception) else error
                 await connection.invalidate()  # whoever gets it next must not act on this behalf

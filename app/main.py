@@ -243,7 +243,7 @@ def _lanes() -> Lanes:
 
 def _furnish(app: FastAPI, configuration: Settings, wake: Wake | None) -> None:
     """What the doors find on `app.state`."""
-    database = Database(configuration)
+    database = Database(configuration, configuration.database_answer_seconds)
     keys = Keys(configuration.master_secret())
     app.state.settings = configuration
     app.state.database = database

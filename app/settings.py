@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Longest wait for a connection before 503: under two seconds, so no client's own timeout is hit.",
     )
+    database_answer_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="Longest the gateway waits for PostgreSQL to answer one statement, before 503: it may be frozen.",
+    )
     body_limit_bytes: int = Field(
         default=256 * 1024, ge=1024, description="Largest request body; over it 413 (contract: 256 KiB)."
     )

@@ -255,7 +255,7 @@ class KeyChecker:
     async def standing(self, key_id: str) -> Standing | None:
         """How the key of this id stands, as of a second ago at most; None where it is not in force.
 
-        While the database is away this raises: nobody is let in on what was known before.
+        While the database is away or does not answer this raises: nobody is let in on what was known before.
         """
         standing = self._found.get(key_id)
         if standing is None or standing[0] < time.monotonic():
@@ -268,8 +268,9 @@ class KeyChecker:
         if asked is None:
             asked = self._asked[key_id] = asyncio.create_task(self._look_up(key_id))
             asked.add_done_callback(lambda _: self._asked.pop(key_id, None))
-        # Shielded: a client that goes away must not end the look of all the others.
-        return await asyncio.shield(asked)
+        # Shielded: a client that goes away, or has waited long enough, must not end the look of all the others.
+        async with asyncio.timeout(self._database.settings.database_wait_seconds):
+            return await asyncio.shield(asked)
 
     async def _look_up(self, key_id: str) -> Standing | None:
         self._found.pop(key_id, None)

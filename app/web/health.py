@@ -50,6 +50,7 @@ class Readiness:
         self._look: asyncio.Task[Report] | None = None
         self._good_until = 0.0
         self._away: set[str] = set()
+        self._left: set[asyncio.Future[object]] = set()
 
     async def report(self) -> Report:
         """What a look not older than `keep_seconds` found; takes `limit_seconds` at most."""
@@ -72,8 +73,7 @@ class Readiness:
 
     async def _is_ok(self, name: str, probe: Probe) -> bool:
         try:
-            async with asyncio.timeout(self._limit_seconds):
-                await probe()
+            await self._ask(probe)
         except Exception as error:
             if name not in self._away:
                 log.warning("a part is away", check=name, exc_info=error)
@@ -83,6 +83,24 @@ class Readiness:
             log.info("a part is back", check=name)
         self._away.discard(name)
         return True
+
+    async def _ask(self, probe: Probe) -> None:
+        """Raises what the probe does, or `TimeoutError`: it is told to end then, and not waited for."""
+        asked = asyncio.ensure_future(probe())
+        done, _ = await asyncio.wait([asked], timeout=self._limit_seconds)
+        if done:
+            await asked
+            return
+        self._left.add(asked)
+        asked.add_done_callback(self._forget)
+        asked.cancel()
+        raise TimeoutError
+
+    def _forget(self, asked: asyncio.Future[object]) -> None:
+        """What it raises by now is of no interest."""
+        self._left.discard(asked)
+        if not asked.cancelled():
+            asked.exception()
 
 
 @router.get("/live", summary="Whether the process lives")

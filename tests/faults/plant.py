@@ -108,6 +108,20 @@ class Plant:
             time.sleep(0.02)
         return found
 
+    @contextmanager
+    def silent(self, name: str) -> Iterator[None]:
+        """A part that neither ends nor answers for the length of the block: all its processes stand still."""
+        processes = [self._there(name), *self._there(name).children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
     def scale_schedulers(self, number: int) -> None:
         """Have so many schedulers; those too many are killed, first those that run longest (one of them leads)."""
         self._schedulers = [process for process in self._schedulers if process.poll() is None]
@@ -267,6 +281,7 @@ def running(folder: Path, *, lease_seconds: float = LEASE_SECONDS) -> Iterator[P
         "GAIN_SIMULATE": "true",
         "GAIN_SIMULATION_SPEED": "0",
         "GAIN_PUSH_HOSTS": "127.0.0.1=127.0.0.0/8",
+        "GAIN_DATABASE_ANSWER_SECONDS": "3",
         inject.VARIABLE: str(faults),
         inject.LEASE: str(lease_seconds),
         inject.RETRY: "0.3",
