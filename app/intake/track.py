@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator
 
-from app.access.policy import Action
+from app.access.policy import Action, Relation
 from app.access.principal import Principal
 from app.access.routes import AccessRoute, CurrentPrincipal, permit
 from app.audit.record import Event, Operation, record
@@ -63,8 +63,8 @@ async def read_page(
     """One page of the referrals the caller may see. `next` leads to the next page of the same pass.
 
     `updated_since` finds what became of a referral: an answer, a question, dispatches made or ended without an answer,
-    its being held, released, completed, cancelled or rejected. An agency's first look at an item and its
-    acknowledgement do not count, nor does a message, a chase, a new due time or the release of a single dispatch: they
+    its being held, released, completed, cancelled or rejected, a reply to a question, a new due time, the release of a
+    single dispatch. An agency's first look at an item and its acknowledgement do not count, nor does a reminder: they
     show in `GET /v1/referrals/{id}` and its `/events`.
 
     With `updated_since` only what no running transaction can still precede is shown, and on later pages nothing newer
@@ -116,9 +116,14 @@ async def read(id: UUID, principal: CurrentPrincipal, connection: Transaction) -
 )
 @permit(Action.READ_RESPONSES)
 async def read_responses(id: UUID, principal: CurrentPrincipal, connection: Transaction) -> Response:
-    """Every answer and question to the referral, oldest first."""
+    """Every answer and question to the referral, oldest first.
+
+    Who oversees it has among them what is kept as evidence, and each with its `flag`: null, `late` where its dispatch
+    had ended, `conflict` where it differs from the one that counts.
+    """
     await _read(connection, principal, id, Action.READ_RESPONSES)
-    items = await queries.responses(connection, id)
+    oversees = principal.relation(Action.READ_RESPONSES) is not Relation.OWN
+    items = await queries.responses(connection, id, flagged=oversees)
     await record(connection, principal.actor, [_answers_read(id, principal, [str(item["id"]) for item in items])])
     return json_response({"items": items, "next": None})
 

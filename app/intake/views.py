@@ -1,7 +1,7 @@
 """What originators read, as OpenAPI shows it. The answers are built from rows; these models document and test them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -42,6 +42,7 @@ class ResponseView(SubmittedResponse):
     dispatch_id: UUID
     agency: str
     recorded_at: datetime
+    flag: Literal["late", "conflict"] | None = Field(default=None, description="Only for who oversees the referral.")
 
 
 class ResponsePage(BaseModel):

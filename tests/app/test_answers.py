@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from app.access.policy import Role
 from app.db import Database
 from tests import invariants
 from tests.acts import (
@@ -117,6 +118,13 @@ async def test_a_second_different_answer_is_refused_and_kept_as_evidence(
     assert tracked["dispatches"][0]["outcome"] == "no_hit"
     shown = (await force.get(f"/v1/referrals/{tracked['id']}/responses")).json()["items"]
     assert [response["outcome"] for response in shown] == ["no_hit"]
+    assert "flag" not in shown[0]
+    for overseer in (await cast.play("TARIAN"), await cast.play("GAIN", Role.NATIONAL)):
+        evidence = (await overseer.get(f"/v1/referrals/{tracked['id']}/responses")).json()["items"]
+        assert [(one["outcome"], one["flag"]) for one in evidence] == await flags(database)
+        assert evidence[1]["summary"] == HIT["summary"]
+    stranger = await cast.play("TITAN")
+    assert (await stranger.get(f"/v1/referrals/{tracked['id']}/responses")).status_code == 404
     async with database.transaction() as connection:
         await invariants.check(connection)
 
@@ -136,6 +144,9 @@ async def test_an_answer_after_the_cancellation_is_refused_and_kept_as_late(
     assert (tracked["state"], tracked["dispatches"][0]["state"]) == ("cancelled", "cancelled")
     assert tracked["dispatches"][0]["outcome"] is None
     assert (await force.get(f"/v1/referrals/{tracked['id']}/responses")).json()["items"] == []
+    coordinator = await cast.play("TARIAN")
+    evidence = (await coordinator.get(f"/v1/referrals/{tracked['id']}/responses")).json()["items"]
+    assert [(one["outcome"], one["flag"]) for one in evidence] == [("hit", "late"), ("no_hit", "late")]
 
 
 async def test_refusals_come_in_order_whose_then_state_then_content(

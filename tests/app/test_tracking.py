@@ -1,6 +1,7 @@
 """Following a referral: lists that lose nothing, its answers, its timeline, taking it back, and the queues."""
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from sqlalchemy import text
 from app.access.policy import Role
 from app.db import Database
 from tests import invariants
-from tests.acts import NO_HIT, actions, change, dispatched, inbox, rows, slug, submitted
+from tests.acts import NO_HIT, QUESTION, actions, change, dispatched, inbox, rows, slug, submitted
 from tests.conftest import HIT, Cast, Workers
 
 REASON = {"reason": "no longer needed"}
@@ -278,6 +279,30 @@ async def test_the_queues_are_counted_over_the_callers_region(cast: Cast, worker
     assert (await queue("TARIAN", "SMARTWATER"))["held"] == 3
     assert (await queue("ZEPHYR", "HMRC"))["oldest_age_seconds"] is None
     assert (await queue("TARIAN", "HMRC"))["oldest_age_seconds"] >= 0
+
+
+async def test_a_reply_a_new_due_time_and_a_release_are_found_by_the_moment_too(cast: Cast, workers: Workers) -> None:
+    """Each moves what its originator is shown of the dispatch."""
+    force, [asked] = await dispatched(cast, workers, "HMRC")
+    _, [waits] = await dispatched(cast, workers, "SMARTWATER")
+    coordinator, agency = await cast.play("TARIAN"), await cast.play("HMRC")
+    [item] = await inbox(agency)
+    assert (await agency.post(f"/v1/inbox/{item['id']}/response", json=QUESTION)).status_code == 201
+    [held] = (await force.get(f"/v1/referrals/{waits['id']}")).json()["dispatches"]
+    assert held["state"] == "held"
+
+    async def found(client: httpx.AsyncClient, path: str, **body: str) -> list[str]:
+        """The referrals found since before this deed."""
+        everything = (await force.get("/v1/referrals")).json()["items"]
+        latest = max(datetime.fromisoformat(one["updated_at"]) for one in everything)
+        assert (await client.post(path, json=body)).is_success
+        return await listed(force, updated_since=(latest + timedelta(microseconds=1)).isoformat())
+
+    reply = {"dispatch_id": item["id"], "text": "The one in Merthyr."}
+    assert await found(force, f"/v1/referrals/{asked['id']}/messages", **reply) == [asked["id"]]
+    extension = {"due_at": "2030-01-01T12:00:00Z"}
+    assert await found(coordinator, f"/v1/dispatches/{item['id']}/extend", **extension) == [asked["id"]]
+    assert await found(coordinator, f"/v1/dispatches/{held['id']}/release") == [waits["id"]]
 
 
 async def test_lists_and_queues_at_once_with_changes_fail_nothing(cast: Cast, workers: Workers) -> None:

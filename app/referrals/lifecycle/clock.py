@@ -11,7 +11,7 @@ from app.db import Connection
 from app.parties.codes import Priority
 from app.parties.policy import Policy
 from app.referrals.codes import priority_of
-from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.lifecycle.notify import inboxes_changed, referral_changed
 from app.referrals.schedule import Span, expiry, first_check, steps
 
 _CHASE = text("""
@@ -54,9 +54,11 @@ _SET_CHECKS = text("""
 """)
 
 _RUNNING = text("""
-    SELECT priority, coalesce(clock_from, created_at) AS received, next_check_at, now() AS now FROM dispatch
-     WHERE id = :id AND state IN ('queued', 'delivered', 'acknowledged')
-       FOR NO KEY UPDATE
+    SELECT dispatch.referral_id, dispatch.priority, coalesce(dispatch.clock_from, dispatch.created_at) AS received,
+           dispatch.next_check_at, now() AS now
+      FROM dispatch JOIN referral ON referral.id = dispatch.referral_id
+     WHERE dispatch.id = :id AND dispatch.state IN ('queued', 'delivered', 'acknowledged')
+       FOR NO KEY UPDATE OF referral, dispatch
 """)
 
 _EXTEND = text("""
@@ -112,5 +114,6 @@ async def extend(connection: Connection, actor: Actor, dispatch_id: UUID, due_at
         check = row.next_check_at  # what the clock has come for already, and not yet asked, it still asks
     times = {"due_at": given.due, "expires_at": given.expires, "next_check_at": check}
     agency = await connection.scalar(_EXTEND, {"id": dispatch_id, **times, **actor.parameters()})
+    await referral_changed(connection, row.referral_id)
     await inboxes_changed(connection, [agency])
     return True

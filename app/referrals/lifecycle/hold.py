@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app.audit.record import Actor, Event, Operation, record
 from app.db import Connection
 from app.referrals import fan_out_tries
-from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.lifecycle.notify import inboxes_changed, referral_changed
 from app.referrals.reasons import reason_of, seal_reason
 from app.referrals.states import ReferralState, referral_may_come_from
 
@@ -121,6 +121,7 @@ async def release_dispatch(
     if row is None or row.referral_state == ReferralState.HELD:
         return False
     await _queue(connection, {dispatch_id: restart})
+    await referral_changed(connection, referral_id)
     await inboxes_changed(connection, [row.agency])
     await record(connection, actor, [Event(Operation.ALTERATION, "dispatch.released", referral_id, dispatch_id)])
     return True

@@ -1,6 +1,12 @@
-"""Telling the gateways that what an inbox shows has changed: every verb that changes it says so, once a transaction."""
+"""Saying that something has changed: what an inbox shows, to the gateways; a referral, to whoever asks since when.
+
+Every verb that changes what an inbox shows says so, once a transaction.
+"""
 
 from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy import text
 
 from app.db import Connection, Numbered
 
@@ -27,6 +33,8 @@ _TELL = Numbered.of("""
            pg_notify(:channel, concat(pg_current_xact_id(), ' ', CAST(:named AS text)))
 """)
 
+_CHANGED = text("UPDATE referral SET updated_at = now() WHERE id = :id")
+
 
 async def inboxes_changed(connection: Connection, agencies: Collection[str]) -> None:
     """Say that what these agencies' inboxes show changes when the caller's transaction commits.
@@ -43,3 +51,8 @@ async def inboxes_changed(connection: Connection, agencies: Collection[str]) -> 
         "named": named if len(named) <= _MOST_CHARACTERS else EVERYBODY,
     }
     [(connection.info[CHANGED_IN], _)] = await _TELL.within(connection, parameters)
+
+
+async def referral_changed(connection: Connection, referral_id: UUID) -> None:
+    """Move `updated_at`, by which its originator finds what became of it; the caller holds the referral's row."""
+    await connection.execute(_CHANGED, {"id": referral_id})

@@ -14,7 +14,7 @@ from app.parties.codes import Priority
 from app.parties.directory import Directory
 from app.parties.policy import Policy
 from app.referrals.codes import priority_of
-from app.referrals.lifecycle.notify import inboxes_changed
+from app.referrals.lifecycle.notify import inboxes_changed, referral_changed
 from app.referrals.schedule import Span, first_check, resume, steps
 from app.referrals.states import DispatchState
 
@@ -69,6 +69,7 @@ async def reply(
         },
     )
     await connection.execute(_RETURN, {"id": dispatch_id, **_resumed(row, directory[row.agency].policy)})
+    await referral_changed(connection, referral_id)
     await inboxes_changed(connection, [row.agency])
     sent = Event(Operation.DISCLOSURE, "message.sent", referral_id, dispatch_id, recipients=[row.agency])
     await record(connection, actor, [sent])
