@@ -1,11 +1,12 @@
 """The database: one engine per process, transactions, and the base of every table."""
 
+import asyncio
 import errno
 import re
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from socket import gaierror
 from typing import Any
 
 import asyncpg
@@ -57,6 +58,18 @@ AS_OWNER = Behalf("none")
 """Whoever signed in to the database, for commands that only the tables' owner may give."""
 
 
+_KEEP_ALIVE = {
+    getattr(socket, name): value
+    for name, value in {
+        "TCP_KEEPIDLE": 10,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": 4,
+        "TCP_USER_TIMEOUT": 30_000,  # milliseconds: of what was sent and is not acknowledged
+    }.items()
+    if hasattr(socket, name)  # not every system has all of them
+}
+
+
 class Begun:
     """A transaction of the driver, as SQLAlchemy uses it."""
 
@@ -86,7 +99,23 @@ class Begun:
             await self._session.execute(statement)
 
 
-class Session(asyncpg.Connection):  # type: ignore[misc]
+class Watched(asyncpg.Connection):  # type: ignore[misc]
+    """A connection of the driver that ends within half a minute of its server's host being gone without a word.
+
+    Nobody else would notice for a quarter of an hour what waits for an answer, and never what listens. A server that
+    stands still is another matter: its host answers for it.
+    """
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        opened = transport.get_extra_info("socket")
+        if opened is not None and opened.family in (socket.AF_INET, socket.AF_INET6):
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEP_ALIVE.items():
+                opened.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class Session(Watched):
     """A connection of the driver whose next transaction acts for somebody from the statement that begins it.
 
     So it costs no round trip of its own, as `act` does.
@@ -225,7 +254,7 @@ class Database:
         """A connection of the driver itself, beside the pool, for LISTEN. Whoever asks for it closes it."""
         _, target = self.engine.dialect.create_connect_args(self.engine.url)
         target.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own, not the driver's
-        connection: asyncpg.Connection = await asyncpg.connect(**target, **self._options)
+        connection: asyncpg.Connection = await asyncpg.connect(**target, **self._options, connection_class=Watched)
         try:
             await connection.execute(f"SET ROLE {behalf.role}")
         except BaseException:  # also of whoever is stopped while it waits: nobody else could close it
@@ -301,7 +330,7 @@ def settings_of(connection: Connection) -> Settings:
 
 
 _AWAY = (
-    *(PoolTimeout, OperationalError, InterfaceError, ConnectionError, TimeoutError, gaierror),
+    *(PoolTimeout, OperationalError, InterfaceError, ConnectionError, TimeoutError, socket.gaierror),
     asyncpg.InterfaceError,  # the driver's word for a connection that is lost
 )
 
