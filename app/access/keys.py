@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -267,10 +268,16 @@ class KeyChecker:
         asked = self._asked.get(key_id)
         if asked is None:
             asked = self._asked[key_id] = asyncio.create_task(self._look_up(key_id))
-            asked.add_done_callback(lambda _: self._asked.pop(key_id, None))
+            asked.add_done_callback(partial(self._forget, key_id))
         # Shielded: a client that goes away, or has waited long enough, must not end the look of all the others.
         async with asyncio.timeout(self._database.settings.database_wait_seconds):
             return await asyncio.shield(asked)
+
+    def _forget(self, key_id: str, asked: asyncio.Task[Standing | None]) -> None:
+        """A look that is over, well or not: those who asked may all have gone."""
+        self._asked.pop(key_id, None)
+        if not asked.cancelled():
+            asked.exception()
 
     async def _look_up(self, key_id: str) -> Standing | None:
         self._found.pop(key_id, None)

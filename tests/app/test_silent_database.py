@@ -101,12 +101,12 @@ async def test_a_transaction_that_gets_no_answer_ends_though_its_end_would_get_n
     configuration: Settings, relay: Relay
 ) -> None:
     changes = {"database_url": through(relay, configuration), "database_pool": 1}
-    patient = Database(configuration.model_copy(update=changes), answer_seconds=0.5)
+    patient = Database(configuration.model_copy(update=changes), answer_seconds=2.0)
     for _ in range(2):
         async with patient.transaction(AS_GATEWAY) as connection:
             assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
         with relay.silent():
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(4):
                 with pytest.RaisesExc(check=is_away):
                     async with patient.transaction(AS_GATEWAY) as connection:
                         await connection.execute(text("SELECT 1"))
