@@ -19,8 +19,9 @@ router = APIRouter(route_class=InboxRoute, prefix="/v1/inbox", tags=["partner ag
 
 @router.post("/claims", response_model=ClaimedItems, summary="Claim items for one of several consumers")
 @permit(Action.ANSWER)
-async def claim(body: ClaimsBody, principal: CurrentPrincipal, connection: Transaction) -> Response:
+async def claim(principal: CurrentPrincipal, connection: Transaction, body: ClaimsBody | None = None) -> Response:
     """Waiting items that nobody holds, for this consumer until the lease ends. They still show in the inbox."""
+    body = body or ClaimsBody()
     claimed = await items.claim(connection, principal.actor, body.limit, body.lease_seconds)
     return json_response({"items": claimed, "next": None})
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
 
 from app.access.policy import Action
 from app.access.principal import Principal
@@ -28,13 +29,16 @@ from app.inbox.views import (
     AcknowledgedView,
     AcknowledgementBody,
     AcknowledgementsBody,
+    GivenItem,
     ReceiptView,
+    ResponseItem,
     ResponsesBody,
     Results,
 )
 from app.referrals import lifecycle
 from app.referrals.documents import SubmittedResponse
-from app.referrals.lifecycle import Acknowledgement, Answer, Recorded, Verdict
+from app.referrals.lifecycle import Acknowledged, Acknowledgement, Answer, Recorded, Verdict
+from app.web import faults
 from app.web.docs import refusals
 from app.web.json import json_response
 
@@ -56,6 +60,9 @@ _REFUSED_ANSWER: dict[Verdict, ProblemType] = {
     Verdict.TOO_MANY_QUESTIONS: TOO_MANY_QUESTIONS,
 }
 
+MOST_FAULTS = 10
+"""Told of one of several responses: who mends it sees the others then."""
+
 
 @router.post(
     "/{id}/acknowledgement",
@@ -67,12 +74,16 @@ _REFUSED_ANSWER: dict[Verdict, ProblemType] = {
 async def acknowledge_one(
     id: UUID, principal: CurrentPrincipal, inbox: OwnInbox, body: AcknowledgementBody | None = None
 ) -> Response:
-    """200, and the same again for a repetition."""
-    result = await _acknowledge(inbox, principal, [id], body.claim_id if body else None)
-    refusal = _REFUSED_ACKNOWLEDGEMENT.get(result[id])
+    """200 with the item's state as it is now; a repetition too, though the item has ended since.
+
+    One that expired or could not be delivered before it was acknowledged is 410.
+    """
+    results = await _acknowledge(inbox, principal, [id], body.claim_id if body else None)
+    result, state = results[id]
+    refusal = _REFUSED_ACKNOWLEDGEMENT.get(result)
     if refusal is not None:
         raise Problem(refusal)
-    return json_response({"id": id, "state": result[id]})
+    return json_response({"id": id, "state": state})
 
 
 @router.post("/acknowledgements", response_model=Results, summary="Acknowledge several items")
@@ -124,25 +135,29 @@ async def respond_one(
 async def respond_several(
     body: ResponsesBody, request: Request, principal: CurrentPrincipal, inbox: OwnInbox
 ) -> Response:
-    """200; each item is answered for itself, as a single call would be."""
-    answers = [answer_of(item.id, item, principal, request.app.state.keys) for item in body.items]
+    """200; each item is answered for itself, as a single call would be: a bad one is 422 in its place."""
+    read = [_read(item, f"/items/{index}") for index, item in enumerate(body.items)]
+    keys = request.app.state.keys
+    answers = [answer_of(one.id, one, principal, keys) for one in read if isinstance(one, ResponseItem)]
     async with inbox.transaction() as connection:
-        results = await lifecycle.record_answers(connection, answers)
-    return json_response({"items": _results(answers, results), "next": None})
+        recorded = await lifecycle.record_answers(connection, answers)
+    results = map(_result, answers, recorded)
+    told = [next(results) if isinstance(one, ResponseItem) else one for one in read]
+    return json_response({"items": told, "next": None})
 
 
 async def _acknowledge(
     inbox: OwnInbox, principal: Principal, ids: Sequence[UUID], claim_id: UUID | None
-) -> Mapping[UUID, Acknowledgement]:
+) -> Mapping[UUID, Acknowledged]:
     async with inbox.transaction() as connection:
         return await lifecycle.acknowledge(connection, principal.actor, ids, claim_id)
 
 
-def _acknowledgement(key: UUID, result: Acknowledgement) -> dict[str, object]:
-    refusal = _REFUSED_ACKNOWLEDGEMENT.get(result)
+def _acknowledgement(key: UUID, acknowledged: Acknowledged) -> dict[str, object]:
+    refusal = _REFUSED_ACKNOWLEDGEMENT.get(acknowledged.result)
     if refusal is not None:
         return {"id": key, "status": refusal.status, "problem": refusal.slug}
-    return {"id": key, "status": 200, "state": result}
+    return {"id": key, "status": 200, "state": acknowledged.state}
 
 
 def answer_of(dispatch_id: UUID, body: SubmittedResponse, principal: Principal, keys: Keys) -> Answer:
@@ -159,19 +174,25 @@ def answer_of(dispatch_id: UUID, body: SubmittedResponse, principal: Principal, 
     )
 
 
-def _results(answers: Sequence[Answer], results: Sequence[Recorded]) -> list[dict[str, object]]:
-    told: list[dict[str, object]] = []
-    for answer, recorded in zip(answers, results, strict=True):
-        refusal = _REFUSED_ANSWER.get(recorded.verdict)
-        if refusal is not None:
-            told.append({"id": answer.dispatch_id, "status": refusal.status, "problem": refusal.slug})
-            continue
-        told.append(
-            {
-                "id": answer.dispatch_id,
-                "status": 201 if recorded.verdict is Verdict.RECORDED else 200,
-                "state": recorded.state,
-                "response_id": recorded.response_id,
-            }
-        )
-    return told
+def _read(item: GivenItem, place: str) -> ResponseItem | dict[str, object]:
+    """The response that the item at this place (a pointer) of the body is, or what is told of one that is none."""
+    sent = dict(item)
+    try:
+        return ResponseItem.model_validate(sent)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+    problem = faults.problem_of([{**one, "loc": ("body", *one["loc"])} for one in wrong], sent)
+    errors = [{**fault, "pointer": place + fault["pointer"]} for fault in problem.errors[:MOST_FAULTS]]
+    return {"id": item.id, "status": problem.kind.status, "problem": problem.kind.slug, "errors": errors}
+
+
+def _result(answer: Answer, recorded: Recorded) -> dict[str, object]:
+    refusal = _REFUSED_ANSWER.get(recorded.verdict)
+    if refusal is not None:
+        return {"id": answer.dispatch_id, "status": refusal.status, "problem": refusal.slug}
+    return {
+        "id": answer.dispatch_id,
+        "status": 201 if recorded.verdict is Verdict.RECORDED else 200,
+        "state": recorded.state,
+        "response_id": recorded.response_id,
+    }

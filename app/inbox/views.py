@@ -4,11 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StrictInt
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from app.parties.codes import Priority
 from app.referrals.documents import Document, SubmittedResponse
 from app.referrals.states import DispatchState, Outcome
+from app.web.docs import Fault
 
 BATCH = 500
 """The most items in one batch, and on one page."""
@@ -49,10 +52,10 @@ class ItemPage(BaseModel):
 
 
 class ClaimsBody(Document):
-    """How much to claim, and for how long."""
+    """How much to claim, and for how long; it may be left out."""
 
     limit: Annotated[StrictInt, Field(ge=1, le=BATCH)] = 50
-    lease_seconds: Annotated[StrictInt, Field(ge=10, le=3_600)] = 300
+    lease_seconds: Annotated[StrictInt, Field(ge=1, le=3_600)] = 300
 
 
 class ClaimedItem(ItemView):
@@ -79,7 +82,7 @@ class AcknowledgedView(BaseModel):
     """What became of an item that was acknowledged."""
 
     id: UUID
-    state: DispatchState
+    state: DispatchState = Field(description="As it is now: what was answered or cancelled stays so.")
 
 
 class AcknowledgementsBody(Document):
@@ -95,10 +98,23 @@ class ResponseItem(SubmittedResponse):
     id: UUID
 
 
-class ResponsesBody(Document):
-    """Several responses at once."""
+class GivenItem(BaseModel):
+    """One of several responses as it was sent: with an id, whatever else it says."""
 
-    items: Annotated[list[ResponseItem], Field(min_length=1, max_length=BATCH)]
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    id: UUID
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A response that names its item comes first; anything else with an id is refused by itself."""
+        return {"anyOf": [handler(ResponseItem.__pydantic_core_schema__), handler(schema)]}
+
+
+class ResponsesBody(Document):
+    """Several responses at once. One that is no response is refused in its place, and none of the others with it."""
+
+    items: Annotated[list[GivenItem], Field(min_length=1, max_length=BATCH)]
 
 
 class ReceiptView(BaseModel):
@@ -115,9 +131,10 @@ class ResultView(BaseModel):
 
     id: UUID
     status: int
-    state: str | None = None
+    state: DispatchState | None = Field(default=None, description="The dispatch's, as it is now.")
     response_id: UUID | None = None
     problem: str | None = None
+    errors: list[Fault] = Field(default=[], description="What is wrong with a response that is refused with 422.")
 
 
 class Results(BaseModel):

@@ -20,6 +20,8 @@ class Item:
     time_left: int = 0
     claim: UUID | None = None
     claim_lives: bool = False
+    acknowledged: bool = False
+    """Whether it ever was, whatever came after."""
     said: dict[str, str | None] = field(default_factory=dict)
     """What the agency has said about it, and how each of it was flagged."""
     settled: set[str] = field(default_factory=set)
@@ -94,12 +96,12 @@ class Case:
     def acknowledge(self, item: Item, claim: UUID | None) -> str:
         if not item.in_inbox:
             return "not_found"
-        if item.state in ("expired", "undeliverable"):
+        if item.state in ("expired", "undeliverable") and not item.acknowledged:
             return "no_longer_open"
         if item.state in ("queued", "delivered"):
             if not item.is_free_for(claim):
                 return "held_by_another"
-            item.state = "acknowledged"
+            item.state, item.acknowledged = "acknowledged", True
         return "acknowledged"
 
     def say(

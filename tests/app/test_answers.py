@@ -296,6 +296,51 @@ async def test_several_are_answered_at_once_each_for_itself(cast: Cast, workers:
         await invariants.check(connection)
 
 
+async def test_a_bad_answer_among_several_costs_the_others_nothing(
+    cast: Cast, workers: Workers, database: Database
+) -> None:
+    """It is told in its place what is wrong, whoever's the item is: as alone, before it is looked for."""
+    await dispatched(cast, workers, "HMRC", count=3)
+    await dispatched(cast, workers, "EA")
+    agency = await cast.play("HMRC")
+    items = [item["id"] for item in await inbox(agency)]
+    [strangers] = [str(row["id"]) for row in await rows(database, "SELECT id FROM dispatch WHERE agency = 'EA'")]
+    body = [
+        {"id": items[0], **HIT},
+        {"id": items[1], "outcome": "Quillfeather", "grading": {"source": "Quillfeather", "assessment": "B"}},
+        {"id": strangers, **NO_HIT, "Quillfeather": 1},
+        {"id": strangers, **NO_HIT},
+        {"id": items[2], "outcome": "declined"},
+        {"id": items[2], **DECLINED},
+        {"id": items[1], **NO_HIT},
+    ]
+    answer = await agency.post("/v1/inbox/responses", json={"items": body})
+    assert answer.status_code == 200
+    assert "Quillfeather" not in answer.text
+    told = answer.json()["items"]
+    assert [one["id"] for one in told] == [item["id"] for item in body]
+    bad, good = "invalid-body", None
+    assert [(one["status"], one.get("problem")) for one in told] == [
+        (201, good), (422, bad), (422, bad), (404, "not-found"), (422, bad), (201, good), (201, good),
+    ]  # fmt: skip
+    pointers = [[fault["pointer"] for fault in one.get("errors", [])] for one in told]
+    assert pointers == [[], ["/items/1/outcome", "/items/1/grading/source"], ["/items/2"], [], ["/items/4"], [], []]
+    assert all(set(fault) == {"pointer", "detail"} for one in told for fault in one.get("errors", []))
+    kept = sorted((row["outcome"], row["flag"]) for row in await rows(database, "SELECT outcome, flag FROM response"))
+    assert kept == [("declined", None), ("hit", None), ("no_hit", None)]
+    alone = await respond(await cast.play("EA"), items[0], {"outcome": "declined"})
+    assert alone.status_code == 422, "alone, too, what is bad is so whoever sends it"
+
+
+async def test_of_nothing_but_bad_answers_none_is_recorded(cast: Cast, workers: Workers, database: Database) -> None:
+    _force, agency, item = await received(cast, workers)
+    before = await actions(database)
+    body = {"items": [{"id": item, "outcome": "hit"}, {"id": item}]}
+    told = (await agency.post("/v1/inbox/responses", json=body)).json()["items"]
+    assert [one["status"] for one in told] == [422, 422]
+    assert (await flags(database), await actions(database)) == ([], before)
+
+
 async def test_five_hundred_are_answered_in_one_call(cast: Cast, workers: Workers, database: Database) -> None:
     """The contract's most. Its items are made in the database, as an older version left them, with nothing sealed."""
     await dispatched(cast, workers, "HMRC")

@@ -166,7 +166,7 @@ def test_no_body_at_all_is_told_so(force: httpx.Client, watched: Watched) -> Non
     [
         ("SWP", "/v1/referrals/{id}/cancel"),
         ("SWP", "/v1/referrals/{id}/messages"),
-        ("HMRC", "/v1/inbox/claims"),
+        ("HMRC", "/v1/inbox/acknowledgements"),
         ("HMRC", "/v1/inbox/responses"),
         ("TARIAN", "/v1/dispatches/{id}/extend"),
     ],

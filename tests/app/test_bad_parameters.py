@@ -240,16 +240,33 @@ BAD_ANSWERS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", BAD_ANSWERS)
-def test_a_bad_answer_is_refused_alone_and_in_a_batch(scene: Scene, name: str) -> None:
+def test_a_bad_answer_is_refused_alone_and_in_its_place_among_several(scene: Scene, name: str) -> None:
+    """With the same words; only what is no object, and so names no item, spoils the whole."""
     body = BAD_ANSWERS[name]
     single = scene.agency.post(f"/v1/inbox/{scene.item}/response", content=json.dumps(body), headers=JSON)
-    batch = {"items": [{"id": scene.item, **body} if isinstance(body, dict) else body]}
+    assert single.status_code == 422, single.text
+    assert slug(single) in ("invalid-body", "handling-conditions-required")
+    unknown = {"id": NOBODY, "outcome": "no_hit"}
+    batch = {"items": [unknown, {"id": scene.item, **body} if isinstance(body, dict) else body]}
     several = scene.agency.post("/v1/inbox/responses", json=batch)
     for answer in (single, several):
-        assert answer.status_code == 422, answer.text
-        assert slug(answer) in ("invalid-body", "handling-conditions-required")
         assert CANARY not in answer.text
+    if isinstance(body, dict):
+        assert several.status_code == 200, several.text
+        errors = [{**fault, "pointer": f"/items/1{fault['pointer']}"} for fault in single.json()["errors"]]
+        told = {"id": scene.item, "status": 422, "problem": slug(single), "errors": errors}
+        assert several.json()["items"] == [{"id": NOBODY, "status": 404, "problem": "not-found"}, told]
+    else:
+        assert (several.status_code, slug(several)) == (422, "invalid-body")
+        assert [fault["pointer"] for fault in several.json()["errors"]] == ["/items/1"]
     assert scene.agency.get(f"/v1/inbox/{scene.item}").json()["state"] == "delivered"
+
+
+def test_of_an_answer_with_very_many_faults_the_first_are_told(scene: Scene) -> None:
+    body = {"id": scene.item, "outcome": "no_hit", **{f"field_{number}": CANARY for number in range(5_000)}}
+    answer = scene.agency.post("/v1/inbox/responses", json={"items": [body]})
+    [told] = answer.json()["items"]
+    assert [fault["pointer"] for fault in told["errors"]] == [f"/items/0/field_{number}" for number in range(10)]
 
 
 def _ids(number: int) -> list[str]:
@@ -267,7 +284,14 @@ BAD_BATCHES: dict[str, tuple[str, Document]] = {
     "no items": ("/v1/inbox/responses", {"items": []}),
     "items missing": ("/v1/inbox/responses", {}),
     "501 items": ("/v1/inbox/responses", {"items": [{"id": key, "outcome": "no_hit"} for key in _ids(501)]}),
-    "an item without id": ("/v1/inbox/responses", {"items": [{"outcome": "no_hit"}]}),
+    "an item without id": (
+        "/v1/inbox/responses",
+        {"items": [{"id": NOBODY, "outcome": CANARY}, {"outcome": "no_hit"}]},
+    ),
+    "an item whose id is none": ("/v1/inbox/responses", {"items": [{"id": CANARY, "outcome": "no_hit"}]}),
+    "an item that is text": ("/v1/inbox/responses", {"items": [CANARY]}),
+    "items that are no list": ("/v1/inbox/responses", {"items": {"id": NOBODY, "outcome": "no_hit"}}),
+    "a field beside the items": ("/v1/inbox/responses", {"items": [{"id": NOBODY, "outcome": "no_hit"}], CANARY: 1}),
     "no claim at all": ("/v1/inbox/claims", {"limit": 0}),
     "501 claims": ("/v1/inbox/claims", {"limit": 501}),
     "claims as text": ("/v1/inbox/claims", {"limit": "5"}),

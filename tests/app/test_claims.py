@@ -1,7 +1,7 @@
 """Several consumers of one agency: each item goes to one of them until its lease ends, and nobody else acts on it."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,13 @@ async def end_leases(database: Database) -> None:
     )
 
 
+async def seconds_left(database: Database, item: dict[str, Any]) -> float:
+    """Of the lease of a claimed item, by the database's clock."""
+    [row] = await rows(database, "SELECT now() AS now")
+    left: timedelta = datetime.fromisoformat(item["lease_expires_at"]) - row["now"]
+    return left.total_seconds()
+
+
 async def test_consumers_get_different_items_and_all_of_them(cast: Cast, workers: Workers) -> None:
     await dispatched(cast, workers, "HMRC", count=12)
     consumers = [await cast.play("HMRC") for _ in range(4)]
@@ -49,13 +56,35 @@ async def test_a_claim_takes_the_most_urgent_and_says_for_how_long(
     assert item["priority"] == "urgent"
     assert item["state"] == "delivered"
     assert item["referral"]["subject"]["family_name"] == "Quill"
-    [row] = await rows(database, "SELECT now() AS now")
-    left = (datetime.fromisoformat(item["lease_expires_at"]) - row["now"]).total_seconds()
-    assert 50 < left <= 60
+    assert 50 < await seconds_left(database, item) <= 60
     assert await actions(database, "disclosure") == ["dispatch.delivered"]
     rest = await claimed(agency)
     assert {one["claim_id"] for one in rest}.isdisjoint({item["claim_id"]})
     assert len({one["claim_id"] for one in rest}) == 1
+
+
+@pytest.mark.parametrize("given", [{}, {"content": b""}, {"json": {}}, {"json": None}], ids=str)
+async def test_a_claim_that_says_nothing_is_the_usual_one(
+    cast: Cast, workers: Workers, database: Database, given: dict[str, Any]
+) -> None:
+    """Fifty items for five minutes, as if both were said."""
+    await dispatched(cast, workers, "HMRC")
+    agency, stranger = await cast.play("HMRC"), await cast.play("EA")
+    assert (await stranger.post("/v1/inbox/claims", **given)).json()["items"] == []
+    answer = await agency.post("/v1/inbox/claims", **given)
+    assert answer.status_code == 200, answer.text
+    [item] = answer.json()["items"]
+    assert 290 < await seconds_left(database, item) <= 300
+    assert await claimed(await cast.play("HMRC")) == [], "a colleague's consumer does not get it"
+
+
+async def test_a_lease_may_be_as_short_as_a_second(cast: Cast, workers: Workers, database: Database) -> None:
+    await dispatched(cast, workers, "HMRC")
+    agency = await cast.play("HMRC")
+    [item] = await claimed(agency, lease_seconds=1)
+    assert await seconds_left(database, item) <= 1
+    refused = await agency.post("/v1/inbox/claims", json={"lease_seconds": 0})
+    assert (refused.status_code, slug(refused)) == (422, "invalid-body")
 
 
 async def test_claimed_items_still_show(cast: Cast, workers: Workers) -> None:

@@ -257,9 +257,10 @@ class Lifecycle(RuleBasedStateMachine):
         item = self.some_item(which)
         key, actor = self.item_id(item), Actor("DVSA" if by_another else item.agency, "test")
         claim = self.some_claim(item, under)
-        result = self.run(lambda connection: lifecycle.acknowledge(connection, actor, [key], claim))
-        self.met[f"acknowledgement {result[key].value}"] += 1
-        assert result[key].value == ("not_found" if by_another else self.case.acknowledge(item, claim))
+        result, state = self.run(lambda connection: lifecycle.acknowledge(connection, actor, [key], claim))[key]
+        self.met[f"acknowledgement {result.value}"] += 1
+        assert result.value == ("not_found" if by_another else self.case.acknowledge(item, claim))
+        assert state == (None if result is Acknowledgement.NOT_FOUND else item.state)
 
     @precondition(lambda self: self.case.items)
     @rule(

@@ -207,7 +207,10 @@ def play(played: Played) -> None:
     played.refused(force.post("/v1/referrals", json={WORD: {WORD: [WORD]}}))
     played.refused(force.request(WORD.upper(), "/v1/referrals", json=body))
     played.refused(coordinator.post(f"/v1/dispatches/{other}/extend", json={"due_at": WORD}))
-    played.refused(agency.post("/v1/inbox/responses", json={"items": [{"id": item, "outcome": WORD, WORD: WORD}]}))
+    played.refused(agency.post("/v1/inbox/responses", json={"items": [{"id": WORD, "outcome": WORD, WORD: WORD}]}))
+    bad = agency.post("/v1/inbox/responses", json={"items": [{"id": item, "outcome": WORD, WORD: WORD}]})
+    assert bad.json()["items"][0]["status"] == 422
+    played.told["a bad answer among several"] = bad.text
     played.refused(agency.get(f"/v1/inbox?state={WORD}", headers={"X-Request-Id": f"{WORD}!"}))
     played.refused(agency.get(f"/v1/inbox?state={WORD}", headers={"X-Request-Id": f"Rhys-{WORD}-19840307"}))
     played.refused(agency.post("/v1/token", data={"grant_type": WORD, "client_secret": WORD, "scope": WORD}))
@@ -285,7 +288,7 @@ def test_no_byte_of_what_people_wrote_is_left_on_disk(played: tuple[Path, Played
 
 def test_no_refusal_no_metric_and_no_message_repeats_it(played: tuple[Path, Played]) -> None:
     _, system = played
-    assert len(system.told) == 26
+    assert len(system.told) == 27
     assert "gain.work" in system.told["broker"]
     assert canary.search_texts([WORD, NAME], system.told) == []
 

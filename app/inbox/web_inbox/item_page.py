@@ -70,7 +70,7 @@ async def acknowledge(id: UUID, request: Request, principal: CurrentPrincipal, i
     """Say that the agency has the item, or has seen that it was cancelled."""
     async with inbox.transaction() as connection:
         row = await found(connection, principal, id)
-        result = (await lifecycle.acknowledge(connection, principal.actor, [id]))[id]
+        result = (await lifecycle.acknowledge(connection, principal.actor, [id]))[id].result
         if row.state == DispatchState.CANCELLED:
             await answer_drafts.drop(connection, principal.actor, id)
     back = address_of(id)

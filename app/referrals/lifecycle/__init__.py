@@ -3,7 +3,7 @@
 Lock order everywhere: the referral before its dispatches, referrals by id, dispatches by id.
 """
 
-from app.referrals.lifecycle.acknowledge import Acknowledgement, acknowledge
+from app.referrals.lifecycle.acknowledge import Acknowledged, Acknowledgement, acknowledge
 from app.referrals.lifecycle.answer import MOST_QUESTIONS, Answer, Recorded, Verdict, record_answers
 from app.referrals.lifecycle.cancel import cancel, reject
 from app.referrals.lifecycle.claim import claim
@@ -18,6 +18,7 @@ from app.referrals.lifecycle.reply import reply
 __all__ = [
     "LEASE_SECONDS",
     "MOST_QUESTIONS",
+    "Acknowledged",
     "Acknowledgement",
     "Answer",
     "GivenUp",
