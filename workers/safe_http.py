@@ -5,6 +5,7 @@ parsed by llhttp and bounded; redirects are not followed, cookies and proxies no
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections import defaultdict
@@ -20,8 +21,9 @@ from app.parties.hosts import ApprovedHosts
 
 CONNECT_SECONDS = 5.0
 ANSWER_BYTES = 1024 * 1024
-"""The most that an answer may have, its head included, as it comes: nothing is ever decompressed."""
+"""The most that is read of an answer, its head included, as it comes: nothing is ever decompressed."""
 
+_BODY_SECONDS = 1.0  # how long the rest of an answer may take: it is read only so that its connection may serve again
 _IDLE_SECONDS = 4.0  # less than common servers keep a connection: a POST on one that is closing would fail
 _RESOLVED_SECONDS = 10.0
 
@@ -30,7 +32,7 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class CallFailed(Exception):
-    """There is no whole answer; the text says why in words of ours, for an error's own may quote the other side."""
+    """There is no answer; the text says why in words of ours, for an error's own may quote the other side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,6 @@ class Answer:
     status: int
     headers: dict[str, str]
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether its body is not compressed, which was not asked for."""
-        return self.headers.get("content-encoding", "identity").lower() == "identity"
-
 
 class SafeClient:
     """Posts to approved hosts, keeping connections for a while. For a process's life; use it in one loop.
@@ -89,21 +86,22 @@ class SafeClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Answer:
-        """The answer's head, once a 2xx is whole and otherwise at once. Raises `CallFailed`. Bound it by a timeout."""
+    async def post(self, target: Target, headers: Mapping[str, str], body: bytes, seconds: float) -> Answer:
+        """The answer's head. Raises `CallFailed`, and `TimeoutError` where it does not come within so many seconds."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"POST {target.path} HTTP/1.1\r\nhost: {target.authority}\r\n{lines}content-length: {len(body)}\r\n\r\n"
-        connection = self._kept(target) or await self._connect(target)
-        try:
-            answer = await connection.exchange(head.encode("ascii") + body)
-        except BaseException:
-            connection.abort()
-            raise
+        until = asyncio.get_running_loop().time() + seconds
+        async with asyncio.timeout_at(until):
+            connection = self._kept(target) or await self._connect(target)
+            try:
+                answer = await connection.exchange(head.encode("ascii") + body)
+            except BaseException:
+                connection.abort()
+                raise
+        await connection.end(until)
         if connection.may_serve_again:
             connection.rest()
             self._idle[target].append(connection)
-        else:
-            connection.abort()
         return answer
 
     async def close(self) -> None:
@@ -175,18 +173,27 @@ class _Connection(asyncio.Protocol):
         self._received = 0
         self._status = 0
         self._headers: dict[str, str] = {}
-        self._has_length = False
-        self._headers_whole = False
-        self._whole = False
+        self._over = asyncio.Event()
         self.may_serve_again = False
         """Whether the last answer was whole, and the server keeps the connection."""
 
     async def exchange(self, request: bytes) -> Answer:
-        """Send a request and wait for its answer."""
+        """Send a request and wait for the head of its answer."""
         self._begin()
         self._answer = self._loop.create_future()
         self._transport.write(request)
         return await self._answer
+
+    async def end(self, until: float) -> None:
+        """Let the answer come to its end, within a moment and by then, so that this may serve again; or close it."""
+        try:
+            if not self._over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(until, self._loop.time() + _BODY_SECONDS)):
+                        await self._over.wait()
+        finally:
+            if not self.may_serve_again:
+                self.abort()
 
     def rest(self) -> None:
         """Be closed in a while, unless woken."""
@@ -207,8 +214,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        if self._headers_whole and not self._has_length and exc is None:
-            self._end()  # such a body ends with the connection
+        self._over.set()
         self._fail("the endpoint's answer is broken off")
 
     def data_received(self, data: bytes) -> None:
@@ -224,35 +230,23 @@ class _Connection(asyncio.Protocol):
     # Called by the parser
 
     def on_message_begin(self) -> None:
-        if self._whole:
+        if self._over.is_set():
             raise CallFailed("the endpoint answers twice")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        known = name.decode("latin-1").lower()
-        self._headers[known] = value.decode("latin-1")
-        self._has_length = self._has_length or known in ("content-length", "transfer-encoding")
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
-        self._headers_whole = self._status >= 200
-        answer = Answer(self._status, self._headers)
-        if self._status >= 300 or (self._status >= 200 and not answer.is_plain):
-            self._settle(answer)  # its body does not matter
+        if self._status >= 200 and self._answer is not None and not self._answer.done():
+            self._answer.set_result(Answer(self._status, self._headers))
 
     def on_message_complete(self) -> None:
         if self._status < 200:  # another answer follows (RFC 9110, section 15.2)
-            self._status, self._headers, self._has_length = 0, {}, False
+            self._status, self._headers = 0, {}
             return
-        self._whole = True
+        self._over.set()
         self.may_serve_again = self._parser.should_keep_alive()
-        self._end()
-
-    def _end(self) -> None:
-        self._settle(Answer(self._status, self._headers))
-
-    def _settle(self, answer: Answer) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(answer)
 
     def _break_off(self, reason: str) -> None:
         self._fail(reason)

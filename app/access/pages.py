@@ -71,6 +71,7 @@ class PageRoute(AccessRoute):
 
         Sets `request.state.principal`, `request.state.session` (its id) and `request.state.signed_in`.
         """
+        request.keeps_empty = True
         changes = request.method not in _SAFE
         if changes:
             require_own_page(request)

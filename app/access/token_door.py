@@ -1,12 +1,14 @@
 """`POST /v1/token`: OAuth 2.0 client credentials (RFC 6749 section 4.4); `/v1/token/revoke` (RFC 7009); the JWK set.
 
 The client is a party's program and its secret an API key, sent by HTTP Basic, in the form, or as a bearer credential.
+Whatever it gives as its id, the key alone says who it is.
 A refusal is a problem document like every other, and has the members `error` and `error_description` besides.
 """
 
 import base64
 import binascii
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -32,6 +34,8 @@ router = APIRouter(route_class=StrictRoute, tags=["tokens"])
 
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 20
+_CLIENT_ID = re.compile(r"[ -~]{0,256}")
+"""RFC 6749, appendix A.1. Nobody is known by it: libraries insist on sending one, and the key says whose it is."""
 
 
 class TokenView(BaseModel):
@@ -52,10 +56,13 @@ class KeySet(BaseModel):
 def _form_of(**fields: Mapping[str, Any]) -> dict[str, Any]:
     """What OpenAPI says of a form with these fields, and those by which a client may authenticate."""
     text = {"type": "string"}
-    secret = {**text, "description": "The API key, unless the Authorization header has it."}
+    told = {
+        "client_id": "Any: the key alone says whose it is.",
+        "client_secret": "The API key, unless the Authorization header has it.",
+    }
     schema = {
         "type": "object",
-        "properties": {**fields, "client_id": text, "client_secret": secret},
+        "properties": {**fields, **{name: {**text, "description": words} for name, words in told.items()}},
         "required": list(fields)[:1],
     }
     return {"requestBody": {"required": True, "content": {_FORM: {"schema": schema}}}}
@@ -156,7 +163,7 @@ async def _client(request: Request, form: Mapping[str, str]) -> Credential:
         raise Problem(TOO_MANY_REQUESTS, "Too many attempts have failed.", retry_after=math.ceil(wait))
     name, key = _presented(request, form)
     credential = await gate.keys.credential(key)
-    if credential is None or name not in ("", credential.id, credential.party):
+    if credential is None or not _CLIENT_ID.fullmatch(name):
         attempts.wait(source)
         raise _unknown_client()
     try:

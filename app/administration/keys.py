@@ -25,6 +25,7 @@ from app.web.database import Transaction
 from app.web.docs import refusals
 from app.web.idempotency import REPLAYED, IdempotencyKey
 from app.web.json import json_response
+from app.web.numbers import WHOLE
 
 router = APIRouter(route_class=AccessRoute, prefix="/v1/keys", tags=["administrators"])
 
@@ -44,13 +45,13 @@ class NewKey(Document):
     label: Label = ""
     scope: Annotated[list[Word], Field(max_length=50)] = Field(default=[], description="Actions, or `read`.")
     networks: Annotated[list[NetworkText], Field(max_length=50)] = Field(default=[], description="In CIDR.")
-    expires_in_days: Annotated[StrictInt, Field(ge=1, le=_LONGEST_DAYS)] | None = None
+    expires_in_days: Annotated[StrictInt, Field(ge=1, le=_LONGEST_DAYS), WHOLE] | None = None
 
 
 class Rotation(Document):
     """How long the key that is replaced goes on being accepted."""
 
-    overlap_hours: Annotated[StrictInt, Field(ge=0, le=24 * 90)] = int(register.OVERLAP.total_seconds() // 3600)
+    overlap_hours: Annotated[StrictInt, Field(ge=0, le=24 * 90), WHOLE] = int(register.OVERLAP.total_seconds() // 3600)
 
 
 class KeyView(BaseModel):

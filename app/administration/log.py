@@ -126,11 +126,10 @@ async def read_entries(
     start: Annotated[int, Query(alias="from", ge=0, le=_LARGEST)] = 0,
     limit: Annotated[int, Query(ge=1, le=_MOST)] = 100,
 ) -> Response:
-    """A page of entries. Reading it is itself an entry."""
+    """A page of entries. Reading it is itself an entry, also where there are none."""
     items = await read.page(connection, start, limit)
-    if items:
-        detail = {"from": start, "to": items[-1]["sequence"]}
-        await record(connection, principal.actor, [Event(Operation.CONSULTATION, "audit.read", detail=detail)])
+    detail = {"from": start, "to": items[-1]["sequence"] if items else None}
+    await record(connection, principal.actor, [Event(Operation.CONSULTATION, "audit.read", detail=detail)])
     following = str(start + limit) if len(items) == limit else None
     return json_response(
         {"items": [{**item, "leaf_hash": _base64(item["leaf_hash"])} for item in items], "next": following}

@@ -12,6 +12,7 @@ from app.parties.codes import Priority
 from app.referrals.documents import Document, SubmittedResponse
 from app.referrals.states import DispatchState, Outcome
 from app.web.docs import Fault
+from app.web.numbers import WHOLE
 
 BATCH = 500
 """The most items in one batch, and on one page."""
@@ -54,8 +55,8 @@ class ItemPage(BaseModel):
 class ClaimsBody(Document):
     """How much to claim, and for how long; it may be left out."""
 
-    limit: Annotated[StrictInt, Field(ge=1, le=BATCH)] = 50
-    lease_seconds: Annotated[StrictInt, Field(ge=1, le=3_600)] = 300
+    limit: Annotated[StrictInt, Field(ge=1, le=BATCH), WHOLE] = 50
+    lease_seconds: Annotated[StrictInt, Field(ge=1, le=3_600), WHOLE] = 300
 
 
 class ClaimedItem(ItemView):

@@ -29,7 +29,7 @@ from app.web.json import json_response
 
 router = APIRouter(route_class=AccessRoute, prefix="/v1/referrals", tags=["originators"])
 
-_MOST = 200
+_MOST = 500
 
 
 def _utc(moment: datetime) -> datetime:

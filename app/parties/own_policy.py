@@ -15,6 +15,7 @@ from app.audit.record import Actor, Event, Operation, record
 from app.db import Base, Connection
 from app.parties.codes import CrimeType
 from app.parties.policy import OutOfOffice, Policy
+from app.web.numbers import WHOLE
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ def _each_once(values: list[T]) -> list[T]:
 
 
 _Day = Annotated[date, BeforeValidator(_day)]
-_Weekday = Annotated[StrictInt, Field(ge=1, le=7)]
+_Weekday = Annotated[StrictInt, Field(ge=1, le=7), WHOLE]
 _ONCE = Field(json_schema_extra={"uniqueItems": True})
 
 
@@ -67,7 +68,7 @@ class OwnPolicy(BaseModel):
     crime_types: Annotated[list[CrimeType], Field(min_length=1), AfterValidator(_each_once), _ONCE] | None = Field(
         default=None, description="Crime types for which the matrix may choose the party; null means all."
     )
-    notices_per_day: Annotated[StrictInt, Field(ge=1, le=MOST_NOTICES)] | None = Field(
+    notices_per_day: Annotated[StrictInt, Field(ge=1, le=MOST_NOTICES), WHOLE] | None = Field(
         default=None, description="Notices (pushes or emails) it takes a day; null means no limit."
     )
     working_days: Annotated[list[_Weekday], Field(min_length=1), AfterValidator(_each_once), _ONCE] = Field(

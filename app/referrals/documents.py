@@ -46,6 +46,7 @@ from app.referrals.codes import (
     SubjectWarning,
 )
 from app.referrals.states import Outcome
+from app.web.numbers import WHOLE
 
 T = TypeVar("T")
 
@@ -187,7 +188,7 @@ class OrganisedCrimeGroup(Document):
 
     reference: Line
     band: Annotated[str, StringConstraints(min_length=1, max_length=10), AfterValidator(_not_blank)] | None = None
-    score: Annotated[StrictInt, Field(ge=0, le=10_000)] | None = None
+    score: Annotated[StrictInt, Field(ge=0, le=10_000), WHOLE] | None = None
     morile_score: Annotated[float, Field(ge=0, le=10_000, strict=True)] | None = None
 
 
@@ -202,7 +203,7 @@ class Contact(Document):
 class Grading(Document):
     """Source evaluation 1 to 3 and intelligence assessment A to E (3x5x2)."""
 
-    source: Annotated[StrictInt, Field(ge=1, le=3)]
+    source: Annotated[StrictInt, Field(ge=1, le=3), WHOLE]
     assessment: Assessment
 
 

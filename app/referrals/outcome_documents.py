@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from app import clock
 from app.referrals.documents import ONCE, Document, IsoDate, LongText, each_once
+from app.web.numbers import WHOLE
 
 MOST_USEFUL = 100
 
@@ -34,8 +35,8 @@ class SeizureKind(StrEnum):
     OTHER = "other"  # pieces
 
 
-Count = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
-Quantity = Annotated[StrictInt, Field(ge=1, le=1_000_000_000)]
+Count = Annotated[StrictInt, Field(ge=0, le=1_000_000), WHOLE]
+Quantity = Annotated[StrictInt, Field(ge=1, le=1_000_000_000), WHOLE]
 Pounds = Annotated[
     str,
     StringConstraints(pattern=r"^(0|[1-9][0-9]{0,9})(\.[0-9]{2})?$"),

@@ -6,13 +6,14 @@ from typing import Any, cast
 
 import uvicorn
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
 from app import logs
 from app.runtime.port import take_port
 from app.runtime.refusal import StartRefused
 from app.settings import Settings
+from app.web.envelope import refuse_unread
 
 _GRACE_SECONDS = 4  # requests in flight at a stop; long polls end sooner by themselves
 
@@ -52,14 +53,21 @@ class _WholeAnswer:
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that sends answers whole, and tells the application when the server stops.
+    """A connection that sends answers whole, refuses as the application does, and tells that when the server stops.
 
-    Nothing else does: the lifespan ends only after the requests in flight, and an open event stream is one for ever.
+    Nothing else tells: the lifespan ends only after the requests in flight, and an open event stream is one for ever.
     """
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         cycle.transport = cast("asyncio.Transport", _WholeAnswer(self.transport, cycle))
         super()._start_asgi_task(cycle, app)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read as HTTP with a problem document, and close. `msg` was for the log."""
+        refusal = refuse_unread()
+        head = b"".join(b"%b: %b\r\n" % header for header in refusal.raw_headers)
+        self.transport.write(b"".join((STATUS_LINE[400], head, b"\r\n", refusal.body)))
+        self.transport.close()
 
     def shutdown(self) -> None:
         """Called for every connection as soon as a stop is asked for."""

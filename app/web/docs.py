@@ -89,6 +89,9 @@ def _with_refusals(document: dict[str, Any]) -> dict[str, Any]:
             if "HTTPValidationError" in str(answers.get("422", "")):
                 del answers["422"]
             add_refusals(operation, *_usual(operation))
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "query" and not parameter["required"]:
+                    parameter["allowEmptyValue"] = True  # as if it were left out
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

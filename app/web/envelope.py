@@ -5,10 +5,11 @@ import time
 
 import uuid_utils
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import metrics
-from app.errors import INTERNAL
+from app.errors import BAD_REQUEST, INTERNAL, Problem
 from app.logs import logger, request_id, tell_request
 from app.web import problems
 from app.web.content_security import NO_SCRIPT
@@ -114,6 +115,22 @@ class _Exchange:
         if slug := self._scope.get(problems.SLUG_IN_SCOPE):
             facts["problem"] = slug
         tell_request(facts, quiet=route.startswith(_QUIET_ROUTES))
+
+
+def refuse_unread() -> Response:
+    """The answer to what the server cannot read as HTTP, which reaches no route; told in the log like any other.
+
+    Call it in the event loop, and close the connection after it.
+    """
+    id = str(uuid_utils.uuid7())
+    token = request_id.set(id)
+    try:
+        response = problems.answer(Problem(BAD_REQUEST), {})
+        tell_request({"route": "unread", "status": BAD_REQUEST.status, "problem": BAD_REQUEST.slug})
+    finally:
+        request_id.reset(token)
+    response.raw_headers += [*_NOT_STORED, (b"x-request-id", id.encode()), (b"connection", b"close")]
+    return response
 
 
 def _id_of(scope: Scope) -> str:

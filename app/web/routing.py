@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
+from starlette.datastructures import QueryParams
 
 from app.errors import MEDIA_TYPE, NOT_JSON, Problem
 from app.web import strict_json
@@ -21,10 +22,20 @@ _LOOK_SECONDS = 1.0
 class StrictRequest(Request):
     """A request whose `json()` takes strict JSON only: `Problem` with 400 for other text, 415 for other types.
 
-    Who lets its sender in sets `look`, which raises once that is over.
+    Who lets its sender in sets `look`, which raises once that is over. A page's form may leave a field empty, which
+    its route sets `keeps_empty` to be told of; elsewhere `?state=` says nothing.
     """
 
     look: Callable[[Request], Awaitable[None]] | None = None
+    keeps_empty = False
+
+    @property
+    def query_params(self) -> QueryParams:
+        """The parameters of the query, those left empty as if they were not there."""
+        if not self.keeps_empty and not hasattr(self, "_query_params"):
+            given = super().query_params.multi_items()
+            self._query_params = QueryParams([(name, value) for name, value in given if value])
+        return super().query_params
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes, for as long as its sender may still send it: what comes in a second costs no look."""
@@ -40,7 +51,8 @@ class StrictRequest(Request):
         """The parsed body, the same object at each call."""
         if not hasattr(self, "_json"):
             body = await self.body()
-            if not _is_json(self.headers.get("content-type", "")):
+            kind = self.headers.get("content-type")
+            if kind is not None and not _is_json(kind):  # where nothing is said, the text itself must show it
                 raise Problem(MEDIA_TYPE)
             try:
                 self._json = strict_json.parse(body)
@@ -54,6 +66,10 @@ class StrictRoute(APIRoute):
 
     Nothing at all is not JSON either (400), but where a body may be left out.
     """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **told: Any) -> None:
+        # FastAPI's handler is to leave to the request, too, what is JSON where no type is said.
+        super().__init__(path, endpoint, **{**told, "strict_content_type": False})
 
     async def before_body(self, request: StrictRequest) -> None:
         """Runs before the body is read: authenticate and authorise here; raise `Problem` to refuse."""

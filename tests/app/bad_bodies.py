@@ -105,7 +105,9 @@ def unacceptable() -> dict[str, tuple[Document, str]]:
         table[f"huge {path}"] = changed(path, 10**30), INVALID
     table["source 4"] = changed("grading.source", 4), INVALID
     table["half a source"] = changed("grading.source", 1.5), INVALID
-    table["two as 2.0"] = changed("grading.source", 2.0), INVALID
+    table["half a score"] = changed("ocg.score", 36.5), INVALID
+    table["four as 4.0"] = changed("grading.source", 4.0), INVALID
+    table["a score of 1e300"] = changed("ocg.score", 1e300), INVALID
     table["empty crime types"] = changed("crime_types", []), INVALID
     table["empty addressees"] = changed("addressees", []), INVALID
     table["empty lines"] = changed("subject.addresses.0", {"lines": []}), INVALID

@@ -23,8 +23,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 
 
 # Rules that no JSON Schema of ours says: codes that must exist, times in the future, positions that are ours, states,
-# rules between fields, what a key stands for already, 2 written as 2.0. By the kind of refusal, or by what it says of
-# the value at fault.
+# rules between fields, what a key stands for already. By the kind of refusal, or by what it says of the value at fault.
 _KINDS = frozenset(
     "already-answered bad-batch bad-cursor batch-columns birth-date-in-future claim-stale handling-conditions-required "
     "idempotency-key-reused "
@@ -34,7 +33,7 @@ _RULES = re.compile(
     "must not be blank|needs a|a person has|only a person|a hit needs|declined needs|only declined|more_information|"
     "handling code|is in the future|is before 1850|Name another body|Give the code of a party|Give a role|Give actions|"
     "Give networks|Give a time in the future|at most|Name a|is before 2000|A number has more than|"
-    "Input should be a valid integer|This value is not acceptable|The first month comes after|At most 60 months|"
+    "This value is not acceptable|The first month comes after|At most 60 months|"
     "the last day is before"
 )
 

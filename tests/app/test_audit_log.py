@@ -13,7 +13,7 @@ from app.audit.tree import leaf_hash, verify_consistency, verify_inclusion
 from app.crypto.sameness import canonical
 from app.db import Database
 from app.settings import Settings
-from tests.acts import Document, actions, change, dispatched, slug
+from tests.acts import Document, actions, change, dispatched, rows, slug
 from tests.conftest import Cast, Workers
 from tests.invariants import InvariantsBroken, audit_tree_verifies
 from workers.tasks.seal import Sealing
@@ -100,6 +100,26 @@ async def test_reading_the_log_is_itself_logged_once_a_page(auditor: httpx.Async
     assert (await actions(database))[-2:] == ["audit.read", "audit.read"]
 
 
+async def test_a_look_into_the_log_that_finds_nothing_is_logged_too(
+    auditor: httpx.AsyncClient, database: Database
+) -> None:
+    before = len(await actions(database))
+    assert await got(auditor, "entries", **{"from": 9_000}) == {"items": [], "next": None}
+    assert (await actions(database))[before:] == ["audit.read"]
+    [event] = await rows(database, "SELECT * FROM audit_event ORDER BY id DESC LIMIT 1")
+    assert (event["operation"], event["party"], event["detail"]) == (
+        "consultation",
+        "GAIN",
+        {"from": 9_000, "to": None},
+    )
+
+
+async def test_a_parameter_left_empty_is_left_out(auditor: httpx.AsyncClient) -> None:
+    plain, empty = await got(auditor, "entries"), await got(auditor, "entries", **{"from": "", "limit": ""})
+    assert empty["items"][: len(plain["items"])] == plain["items"]
+    assert len((await got(auditor, "entries", **{"from": "", "limit": 2}))["items"]) == 2
+
+
 @pytest.mark.parametrize(
     ("party", "role"),
     [
@@ -141,6 +161,8 @@ async def test_before_the_first_checkpoint_there_is_none(cast: Cast) -> None:
         "proofs/inclusion?entry=99999999999999999999",
         "proofs/consistency",
         "proofs/consistency?from=1",
+        "proofs/consistency?from=1&to=",
+        "proofs/inclusion?entry=",
         "proofs/consistency?from=3&to=2",
         "proofs/consistency?from=1&to=99999999",
     ],

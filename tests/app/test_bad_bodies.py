@@ -7,9 +7,11 @@ Against a gateway process, so that its parser, its limits and its log are the re
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -191,6 +193,90 @@ def test_where_a_body_may_be_left_out_nothing_is_fine(served: Served, anybody: h
 def test_another_media_type_is_refused(force: httpx.Client, watched: Watched, kind: str) -> None:
     before = watched.counts()
     refused(force.post("/v1/referrals", content=VALID, headers={"Content-Type": kind}), 415, "unsupported-media-type")
+    assert watched.counts() == before
+
+
+def test_where_no_media_type_is_said_the_text_shows_what_it_is(force: httpx.Client, watched: Watched) -> None:
+    for _ in range(2):
+        assert force.post("/v1/referrals", content=VALID, headers={"Idempotency-Key": "unsaid"}).status_code == 201
+    before = watched.counts()
+    refused(force.post("/v1/referrals", content=b"{bad"), 400, "not-json")
+    refused(force.post("/v1/referrals", content=VALID.replace(b'"routine"', b'"soon"')), 422, INVALID)
+    refused(force.post("/v1/referrals", content=VALID, headers={"Content-Type": ""}), 415, "unsupported-media-type")
+    assert watched.counts() == before
+
+
+def test_at_other_doors_too_the_text_shows_what_it_is(served: Served, anybody: httpx.Client) -> None:
+    for party, path, good in (
+        ("SWP", "/v1/referrals/{id}/cancel", b'{"reason": "no longer needed"}'),
+        ("HMRC", "/v1/inbox/{id}/acknowledgement", b"{}"),
+    ):
+        known = {"Authorization": f"Bearer {served.key(party)}"}
+        answers = [
+            anybody.post(path.format(id=uuid4()), content=body, headers=known) for body in (b"{bad", b"[]", good)
+        ]
+        assert [answer.status_code for answer in answers] == [400, 422, 404], path
+
+
+def test_what_is_no_json_must_say_what_it_is(served: Served, anybody: httpx.Client) -> None:
+    """A file of rows is CSV or NDJSON, a token is asked for by a form: neither shows by itself."""
+    rows = anybody.post(
+        "/v1/referral-batches", content=VALID + b"\n", headers={"Authorization": f"Bearer {served.key('SWP')}"}
+    )
+    refused(rows, 415, "unsupported-media-type")
+    refused(anybody.post("/v1/token", content=b"grant_type=client_credentials"), 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("site", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}, {}])
+@pytest.mark.parametrize("path", ["/sign-in", "/search", "/my-referrals/upload"])
+def test_a_form_of_another_site_is_refused_whether_or_not_it_says_its_type(
+    anybody: httpx.Client, path: str, site: dict[str, str]
+) -> None:
+    """What a page of somebody else's can have a browser send without asking: a form, or bytes without a type."""
+    for kind in ({}, {"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Type": "text/plain"}):
+        answer = anybody.post(path, content=b"username=x", headers={**site, **kind})
+        assert answer.status_code == 403, answer.text
+        assert "This did not come from one of our pages" in answer.text
+
+
+UNREADABLE = {
+    "no request": b"\x00\xff this is not HTTP\r\n\r\n",
+    "a greeting of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "another protocol": b"GET / FTP/9.9\r\n\r\n",
+    "an address too long": b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a length that is no number": b"POST /v1/referrals HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+    "two lengths": b"POST /v1/referrals HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "a name with spaces": b"GET / HTTP/1.1\r\nHost: x\r\n" + CANARY.encode() + b" Quill: 1\r\n\r\n",
+}
+
+
+def _raw(served: Served, sent: bytes) -> httpx.Response:
+    """The answer to these bytes, up to the end of the connection."""
+    target = urlsplit(served.url)
+    with socket.create_connection((str(target.hostname), target.port or 0), timeout=10) as raw:
+        raw.sendall(sent)
+        said = raw.makefile("rb").read()
+    head, _, body = said.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+    return httpx.Response(int(first.split()[1]), headers=headers, content=body)
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_is_no_http_is_refused_like_anything_else(
+    served: Served, force: httpx.Client, watched: Watched, name: str
+) -> None:
+    before = watched.counts()
+    answer = _raw(served, UNREADABLE[name])
+    document = refused(answer, 400, "bad-request")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert document.keys() == {"type", "title", "status", "detail", "request_id"}
+    assert document["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["connection"] == "close"
+    usual = force.get("/v1/nowhere").headers
+    assert usual.keys() - answer.headers.keys() <= {"date"}
+    assert document["request_id"] != refused(_raw(served, UNREADABLE[name]), 400, "bad-request")["request_id"]
+    assert document["request_id"] in [line.get("request_id") for line in served.lines()]
     assert watched.counts() == before
 
 

@@ -58,12 +58,16 @@ def _other_words() -> dict[str, bytes]:
     spelt["contact"]["phone"] = None
     spelt["subject"]["name"] = None
     del spelt["handling"]["conditions"]
+    points = json.dumps(body).replace('"score": 37', '"score": 37.0').replace('"source": 2', '"source": 2.0')
+    powers = json.dumps(body).replace('"score": 37', '"score": 3.7e1').replace('"source": 2', '"source": 20e-1')
     return {
         "keys in another order": json.dumps(turned).encode(),
         "with spaces": json.dumps(body, indent=3).encode(),
         "without spaces": json.dumps(body, separators=(",", ":")).encode(),
         "escaped": json.dumps(body).replace("Quill", "\\u0051uill").encode(),
         "defaults spelt out, or left out": json.dumps(spelt).encode(),
+        "numbers with a point": points.encode(),
+        "numbers with a power": powers.encode(),
     }
 
 

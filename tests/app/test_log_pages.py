@@ -111,6 +111,12 @@ async def test_a_name_that_is_typed_by_mistake_reaches_neither_an_address_nor_th
     assert "uil" not in str(kept).lower()
 
 
+async def test_a_search_that_finds_nothing_is_logged_too(auditor: httpx.AsyncClient, database: Database) -> None:
+    assert (await auditor.get("/log", params={"referral": "00000000-0000-7000-8000-000000000000"})).status_code == 200
+    [event] = await rows(database, "SELECT * FROM audit_event ORDER BY id DESC LIMIT 1")
+    assert (event["action"], event["operation"], event["detail"]) == ("audit.searched", "consultation", {"found": 0})
+
+
 @pytest.mark.parametrize("who", [",".join(["worker"] * 21), "worker," * 200])
 async def test_an_address_asks_for_so_many_people_and_no_more(auditor: httpx.AsyncClient, who: str) -> None:
     assert (await auditor.get("/log", params={"who": "worker,scheduler"})).status_code == 200

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import quote_plus
 
 import httpx
 import jwt
@@ -69,6 +70,31 @@ async def test_a_key_is_exchanged_for_a_token_that_does_what_the_key_does(
     assert slug(await client.get("/v1/referrals")) == "role-not-allowed"
 
 
+IDS = ["HMRC", "DVLA", "our-program", "https://hmrc.example/client?a=1&b=%20", "a:b+c d", "~" * 256, ""]
+
+
+@pytest.mark.parametrize("id", IDS)
+@pytest.mark.parametrize("way", ["basic", "form", "bearer"])
+async def test_whatever_id_a_library_insists_on_the_key_alone_says_whose_token_it_is(
+    cast: Cast, nobody: httpx.AsyncClient, way: str, id: str
+) -> None:
+    key = await cast.key("HMRC")
+    how: dict[str, Any] = {"data": {**GRANT, "client_id": id}}
+    if way == "basic":
+        how = {"data": GRANT, "auth": (quote_plus(id), key)}  # RFC 6749 section 2.3.1
+    elif way == "form":
+        how["data"] |= {"client_secret": key}
+    else:
+        how["headers"] = {"Authorization": f"Bearer {key}"}
+    answer = await nobody.post("/v1/token", **how)
+    assert answer.status_code == 200, answer.text
+    claims = jwt.decode(answer.json()["access_token"], options={"verify_signature": False})
+    assert (claims["party"], claims["role"]) == ("HMRC", "agency")
+    given_up = {name: value for name, value in how["data"].items() if name != "grant_type"}
+    revoked = await nobody.post("/v1/token/revoke", **{**how, "data": {**given_up, "token": "none"}})
+    assert revoked.status_code == 200
+
+
 @pytest.mark.parametrize("way", ["basic", "basic by party", "form", "bearer"])
 async def test_a_client_authenticates_in_each_of_the_usual_ways(
     cast: Cast, nobody: httpx.AsyncClient, way: str
@@ -109,7 +135,11 @@ REFUSED: list[tuple[dict[str, str], int, str]] = [
     ({**GRANT, "scope": "read everything"}, 400, "invalid_scope"),
     ({**GRANT, "client_secret": "gain_dev_0_0_0"}, 401, "invalid_client"),
     ({**GRANT, "client_secret": ""}, 401, "invalid_client"),
-    ({**GRANT, "client_id": "DVLA"}, 401, "invalid_client"),
+    ({**GRANT, "client_id": "HMRC", "client_secret": "gain_dev_0_0_0"}, 401, "invalid_client"),
+    ({**GRANT, "client_id": "a\0b"}, 401, "invalid_client"),
+    ({**GRANT, "client_id": "a\nb"}, 401, "invalid_client"),
+    ({**GRANT, "client_id": "caf\u00e9"}, 401, "invalid_client"),
+    ({**GRANT, "client_id": "x" * 257}, 401, "invalid_client"),
 ]
 
 

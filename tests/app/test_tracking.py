@@ -46,6 +46,15 @@ async def test_the_list_is_newest_first_and_follows_its_link(cast: Cast) -> None
     assert pages == [3, 3, 1]
 
 
+async def test_a_page_holds_as_many_as_a_page_of_an_inbox(cast: Cast) -> None:
+    force = await cast.play("SWP")
+    made = await asyncio.gather(*(submitted(force, client_reference=f"{number}") for number in range(501)))
+    first = (await force.get("/v1/referrals", params={"limit": 500})).json()
+    assert len(first["items"]) == 500
+    second = (await force.get("/v1/referrals", params={"limit": 500, "cursor": first["next"]})).json()
+    assert {item["id"] for item in (*first["items"], *second["items"])} == {one["id"] for one in made}
+
+
 async def test_a_page_shows_each_referral_as_reading_it_alone_does(cast: Cast, workers: Workers) -> None:
     force, made = await dispatched(cast, workers, "HMRC", "EA", count=2)
     page = (await force.get("/v1/referrals")).json()["items"]

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Body, FastAPI, Request
 from starlette.types import Message
 
 from app.errors import CREDENTIAL_REQUIRED, Problem
+from app.runtime.gateway import Connection
 from app.web.guard import BodyLimit
 from app.web.install import install
 from app.web.routing import StrictRequest, StrictRoute
@@ -53,6 +54,7 @@ async def nothing() -> None:
 
 def make_app() -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.stopping = asyncio.Event()
     app.include_router(router, prefix="/v1")
     larger = {"/v1/uploads": BodyLimit(UPLOAD_LIMIT, 10.0)}
     install(app, BodyLimit(LIMIT, SLOW_SECONDS), larger, drain=BodyLimit(DRAINED, DRAIN_SECONDS))
@@ -61,9 +63,9 @@ def make_app() -> FastAPI:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
-    """A real server, on the parser that production uses."""
+    """A real server, on the connections that production uses."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(make_app(), http="httptools", lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(make_app(), http=Connection, lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -266,7 +268,7 @@ def test_a_path_with_a_larger_limit_still_has_one(client: Client) -> None:
 @pytest.mark.parametrize("length", ["abc", "-1", "+5", "1_0", "0x10", "5, 6"])
 def test_a_length_that_is_no_number_gets_400(client: Client, length: str) -> None:
     client.head(f"Content-Length: {length}")
-    assert client.answer().status == 400
+    assert_refused(client.answer(), 400, "bad-request")
 
 
 @pytest.mark.parametrize("length", [b"abc", b"-1", b"+5", b"1_0", b" 5", "٣".encode(), b"9" * 5000])

@@ -55,7 +55,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "malformed JSON": answer("200 OK", b'{"outcome": "hit", ', Content_Type="application/json"),
     "410": answer("410 Gone"),
 }
-"""Malformed JSON is a 2xx like any other: the agency was told, and nobody reads what it says."""
+"""Those that begin with a 2xx have taken the notice, and nobody reads what more they say."""
 
 
 class PushedAgency:

@@ -29,6 +29,7 @@ from workers.safe_http import SafeClient
 KEYS = Keys(b"a secret for tests that is long enough to be one")
 HERE = ApprovedHosts.parse("127.0.0.1=127.0.0.0/8", development=True)
 CHUNK = b"x" * 65_536
+_ZIPPED = gzip.compress(b"thanks")
 
 
 def envelope(**changes: Any) -> Envelope:
@@ -201,6 +202,10 @@ async def _broken_off(writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
+async def _no_chunks(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nthanks\r\n")
+
+
 async def _no_http(writer: asyncio.StreamWriter) -> None:
     writer.write(b"\x00\xff this is not HTTP \r\n\r\n")
     await writer.drain()
@@ -227,20 +232,23 @@ def _bomb() -> bytes:
     return gzip.compress(inner.getvalue())
 
 
-HOSTILE: dict[str, Behaviour] = {
+NO_ANSWER: dict[str, Behaviour] = {
     "reset": _reset,
     "hangs up": _hang_up,
     "silence": _silence,
-    "a byte at a time, head": _trickle_head,
-    "a byte at a time, body": _trickle_body,
+    "a byte at a time": _trickle_head,
     "endless headers": _endless_headers,
+    "not HTTP": _no_http,
+    "two lengths": _two_lengths,
+    "endless 100": _endless_continue,
+}
+HOSTILE_BODIES: dict[str, Behaviour] = {
+    "a byte at a time": _trickle_body,
     "100 MB": _hundred_megabytes,
     "endless chunks": _endless_chunks,
     "gzip bomb": answer("200 OK", _bomb(), Content_Encoding="gzip, gzip"),
     "broken off": _broken_off,
-    "not HTTP": _no_http,
-    "two lengths": _two_lengths,
-    "endless 100": _endless_continue,
+    "no chunks": _no_chunks,
 }
 
 
@@ -260,22 +268,74 @@ async def _growing() -> AsyncIterator[list[float]]:
     looking.cancel()
 
 
-@pytest.mark.parametrize("behaviour", HOSTILE)
-async def test_a_hostile_server_is_a_failed_try_in_time_and_in_little_memory(
+@pytest.mark.parametrize("behaviour", NO_ANSWER)
+async def test_a_server_without_an_answer_is_a_failed_try_in_time_and_in_little_memory(
     session: SafeClient, behaviour: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline is shortened, so that a dozen of them end soon; that it is kept is what is tested."""
     monkeypatch.setattr(push, "DEADLINE_SECONDS", 1.0)
     started = asyncio.get_running_loop().time()
     async with _growing() as megabytes:
-        error = await failure(session, HOSTILE[behaviour])
+        error = await failure(session, NO_ANSWER[behaviour])
     assert asyncio.get_running_loop().time() - started < 3
     assert not error.permanent
     assert max(megabytes) - megabytes[0] < 20
 
 
+@pytest.mark.parametrize("behaviour", HOSTILE_BODIES)
+async def test_a_2xx_tells_the_agency_whatever_its_body_in_time_and_in_little_memory(
+    session: SafeClient, behaviour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has taken the notice: another would be a repetition. What it still sends is cut off."""
+    monkeypatch.setattr(push, "DEADLINE_SECONDS", 1.0)
+    started = asyncio.get_running_loop().time()
+    async with Agency(HOSTILE_BODIES[behaviour]).running() as agency, _growing() as megabytes:
+        assert await adapter(session, agency.url).deliver(envelope()) == Delivered()
+        assert asyncio.get_running_loop().time() - started < 3
+        async with asyncio.timeout(5):
+            while agency.open_now and behaviour != "gzip bomb":  # which is small, and whole: its connection is kept
+                await asyncio.sleep(0.01)
+    assert max(megabytes) - megabytes[0] < 20
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "gzip, gzip", "x-unheard-of", "identity"])
+@pytest.mark.parametrize("body", [_ZIPPED, b"what it says it is not", b""], ids=["zipped", "another", "nothing"])
+async def test_a_2xx_tells_the_agency_in_whatever_encoding(session: SafeClient, encoding: str, body: bytes) -> None:
+    async with Agency(answer("200 OK", body, Content_Encoding=encoding)).running() as agency:
+        for _ in range(2):
+            assert await adapter(session, agency.url).deliver(envelope()) == Delivered()
+        assert agency.most_open == 1
+
+
+async def test_an_answer_in_two_parts_keeps_its_connection(session: SafeClient) -> None:
+    async def in_two_parts(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+        await asyncio.sleep(0.02)  # what makes them two
+        writer.write(b"thanks")
+
+    async with Agency(in_two_parts).running() as agency:
+        for _ in range(3):
+            assert await adapter(session, agency.url).deliver(envelope()) == Delivered()
+        assert agency.most_open == 1
+        assert agency.open_now == 1
+
+
+async def test_a_body_without_end_takes_no_deadline_away(session: SafeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that comes just before the deadline, and then nothing: told, and not a moment later."""
+    monkeypatch.setattr(push, "DEADLINE_SECONDS", 0.5)
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        await _trickle_body(writer)
+
+    started = asyncio.get_running_loop().time()
+    async with Agency(late).running() as agency:
+        assert await adapter(session, agency.url).deliver(envelope()) == Delivered()
+    assert asyncio.get_running_loop().time() - started < 0.9
+
+
 async def test_after_a_hostile_server_the_next_agency_is_told(session: SafeClient) -> None:
-    for behaves in (_reset, _no_http, _broken_off):
+    for behaves in (_reset, _no_http, _two_lengths):
         await failure(session, behaves)
     async with Agency(OK).running() as agency:
         assert await adapter(session, agency.url).deliver(envelope()) == Delivered()
