@@ -56,13 +56,11 @@ class KeySet(BaseModel):
 def _form_of(**fields: Mapping[str, Any]) -> dict[str, Any]:
     """What OpenAPI says of a form with these fields, and those by which a client may authenticate."""
     text = {"type": "string"}
-    told = {
-        "client_id": "Any: the key alone says whose it is.",
-        "client_secret": "The API key, unless the Authorization header has it.",
-    }
+    name = {**text, "description": "Any: the key alone says whose it is."}
+    secret = {**text, "description": "The API key, unless the Authorization header has it."}
     schema = {
         "type": "object",
-        "properties": {**fields, **{name: {**text, "description": words} for name, words in told.items()}},
+        "properties": {**fields, "client_id": name, "client_secret": secret},
         "required": list(fields)[:1],
     }
     return {"requestBody": {"required": True, "content": {_FORM: {"schema": schema}}}}
