@@ -47,8 +47,8 @@ async def test_clocks_an_hour_off_make_nothing_early_or_late(plant: Plant, recor
 
 @pytest.fixture
 async def narrow(plant: Plant) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway beside the other that may hold two connections."""
-    async with gateway(plant, GAIN_DATABASE_POOL="2") as client:
+    """A gateway beside the other that may hold two connections, and waits for what is locked as it usually does."""
+    async with gateway(plant, GAIN_DATABASE_POOL="2", GAIN_DATABASE_ANSWER_SECONDS="10") as client:
         yield client
 
 
