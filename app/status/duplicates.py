@@ -112,7 +112,7 @@ async def settle(
     asked = Asked(principal.party, overseen(found)[0], f"settle {id}", body.model_dump(mode="json"))
     first = await first_time(connection, request.app.state.keys, idempotency_key, asked)
     if first and not await duplicates.settle(connection, principal.actor, found, Ruling(body.decision, body.reason)):
-        raise Problem(STATE_CONFLICT, f"It is decided: {found['decision']}.")
+        raise Problem(STATE_CONFLICT, "It is decided already: read it to see how.")
     now = await duplicates.lock(connection, region, id)
     await record(connection, principal.actor, [looked(principal, "duplicate.read", [now], {"duplicate": str(id)})])
     return json_response(now, headers={} if first else REPLAYED)
