@@ -17,6 +17,7 @@ from tests.conftest import Cast, Workers, referral
 Document = dict[str, Any]
 
 NO_HIT: Document = {"outcome": "no_hit"}
+REASON: Document = {"reason": "no longer needed"}
 QUESTION: Document = {"outcome": "more_information", "summary": "Which of the two addresses?"}
 
 

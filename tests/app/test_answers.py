@@ -15,6 +15,7 @@ from tests import invariants
 from tests.acts import (
     NO_HIT,
     QUESTION,
+    REASON,
     actions,
     change,
     dispatched,
@@ -26,7 +27,6 @@ from tests.acts import (
 )
 from tests.conftest import HIT, Cast, Workers
 
-REASON = {"reason": "no longer needed"}
 DECLINED = {"outcome": "declined", "decline_reason": "capacity"}
 STATE_OF = {"hit": "answered", "no_hit": "answered", "declined": "declined", "more_information": "query"}
 

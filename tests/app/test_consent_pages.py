@@ -9,7 +9,7 @@ from app.db import Database
 from tests.acts import actions
 from tests.app.test_consents import GIVEN, OUTSIDE, TO_GMP, answered, asked, decision, listed
 from tests.app.test_desk_home import counts, section
-from tests.app.test_my_inbox import faults
+from tests.app.web_inbox import faults
 from tests.browser import signed_in, submit
 from tests.conftest import Cast, Workers
 

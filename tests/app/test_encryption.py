@@ -1,118 +1,39 @@
 """What identifies anybody is sealed in the database, opens for who may read it, and without its key for nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
-from pydantic import SecretStr
-from sqlalchemy import text
 from starlette.routing import Route
 
-from app.crypto import refusal
-from app.crypto.rotation import BATCH, forget, usage, wrap_all
-from app.crypto.sealing import Place
-from app.crypto.vault import blind_index_of, data_keys
+from app.crypto.vault import blind_index_of
 from app.db import Database
 from app.logs import logger
 from app.main import create_app
-from app.referrals import seal_earlier as sealing
-from app.referrals.reasons import reason_of
 from app.referrals.same_subject import same_subject
-from app.referrals.seal_earlier import seal_earlier
 from app.settings import Settings
 from app.wake import Nobody
 from app.web import health
 from tests import invariants
-from tests.acts import QUESTION, change, dispatched, inbox, rows, submitted
-from tests.conftest import HIT, RING, Cast, Workers, referral
+from tests.acts import change, dispatched, rows, submitted
+from tests.app.encryption import (
+    CANARY,
+    MARKED,
+    OTHER_RING,
+    WRONG_RING,
+    _tell_everything,
+    a_whole_exchange,
+    everything,
+    gateway,
+    unavailable,
+)
+from tests.conftest import RING, Cast, Workers, referral
 from workers.adapters.contract import Adapter, Answered, Envelope, Result
 
-CANARY = "Zzyxquill"
-OTHER_RING = "another:" + "B" * 42 + "A"
-WRONG_RING = RING.partition(":")[0] + ":" + "B" * 42 + "A"
-BOTH_RINGS = f"{RING} *{OTHER_RING}"
-MARKED = {
-    "purpose": f"{CANARY} purpose",
-    "information_sought": f"{CANARY} sought",
-    "operation_name": CANARY,
-    "client_reference": CANARY,
-    "contact": {"name": f"{CANARY} desk", "email": f"{CANARY}@example.invalid"},
-    "ocg": {"reference": CANARY},
-    "subject": referral()["subject"]
-    | {
-        "family_name": CANARY,
-        "addresses": [{"lines": [CANARY]}],
-        "identifiers": [{"type": "passport", "value": CANARY}],
-    },
-}
-
-
-def unavailable(answer: httpx.Response) -> None:
-    """It is a 503 that says when to come again, and nothing else."""
-    assert answer.status_code == 503, answer.text
-    assert answer.json()["type"] == "/problems/unavailable"
-    assert int(answer.headers["retry-after"]) > 1
-    assert not any(word in answer.text for word in (CANARY, "Quill", "ring"))
-
-
-@pytest.fixture(autouse=True)
-def _tell_everything() -> Iterator[None]:
-    """What one test made the log say is not held back from the next."""
-    refusal._told.clear()
-    yield
-    refusal._told.clear()
-
-
-@asynccontextmanager
-async def gateway(configuration: Settings, ring: str) -> AsyncIterator[Cast]:
-    """A gateway on the same database, with this key ring."""
-    changed = configuration.model_copy(update={"key_ring": SecretStr(ring)})
-    app, database = create_app(changed, Nobody()), Database(changed)
-    async with app.router.lifespan_context(app):
-        played = Cast(database, httpx.ASGITransport(app, raise_app_exceptions=False))
-        yield played
-        await played.close()
-    await database.close()
-
-
-async def everything(database: Database) -> str:
-    """Every value of every row of every table."""
-    tables = await rows(database, "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
-    found = []
-    for table in tables:
-        found += await rows(database, f"SELECT CAST(t AS text) AS row FROM {table['name']} AS t")  # noqa: S608
-    plain = "\n".join(row["row"] for row in found)
-    return plain.replace(CANARY.encode().hex(), CANARY)  # bytea is shown in hexadecimal digits
-
-
-async def a_whole_exchange(cast: Cast, workers: Workers) -> tuple[httpx.AsyncClient, str]:
-    """A referral with a question, a message, an answer, and reasons for whatever takes one; all of it marked."""
-    force, [made] = await dispatched(cast, workers, "HMRC", "EA", "DVLA", **MARKED)
-    coordinator, agency = await cast.play("TARIAN"), await cast.play("HMRC")
-    [item] = await inbox(agency)
-    asked = await agency.post(f"/v1/inbox/{item['id']}/response", json=QUESTION | {"summary": f"{CANARY} asks"})
-    assert asked.status_code == 201
-    message = {"dispatch_id": item["id"], "text": f"{CANARY} replies"}
-    assert (await force.post(f"/v1/referrals/{made['id']}/messages", json=message)).status_code == 200
-    hit = HIT | {"summary": f"{CANARY} answers", "contact": CANARY}
-    assert (await agency.post(f"/v1/inbox/{item['id']}/response", json=hit)).status_code == 201
-    dispatches = (await force.get(f"/v1/referrals/{made['id']}")).json()["dispatches"]
-    other = next(one["id"] for one in dispatches if one["agency"] == "EA")
-    reason = {"reason": f"{CANARY} reason"}
-    for path in (f"dispatches/{other}/cancel", f"referrals/{made['id']}/hold"):
-        answer = await coordinator.post(f"/v1/{path}", json=reason)
-        assert answer.status_code == 200, answer.text
-    held = (await force.get(f"/v1/referrals/{made['id']}")).json()
-    assert (held["state"], held["reason"]) == ("held", f"{CANARY} reason")
-    assert (await coordinator.post(f"/v1/referrals/{made['id']}/release")).json()["reason"] is None
-    cancelled = await force.post(f"/v1/referrals/{made['id']}/cancel", json=reason)
-    assert cancelled.json()["reason"] == f"{CANARY} reason"
-    return force, made["id"]
+__all__ = ["_tell_everything"]
 
 
 async def test_nothing_of_it_stands_in_the_database_and_all_of_it_is_read(
@@ -219,150 +140,6 @@ async def test_with_its_keys_it_is_ready(cast: Cast) -> None:
     await submitted(await cast.play("SWP"))
     ready = await cast.client({}).get("/health/ready")
     assert ready.json()["checks"]["keys"] == "ok"
-
-
-# What an older version stored
-
-
-@asynccontextmanager
-async def lying_open(database: Database) -> AsyncIterator[None]:
-    """All that is there as an older version left it: open, with no data key and no index."""
-    async with database.transaction() as connection:
-        keys = await data_keys(
-            connection, [row.id for row in await connection.execute(text("SELECT id FROM referral"))]
-        )
-        for table, referral_id in (("referral", "id"), ("response", "referral_id"), ("message", "referral_id")):
-            found = await connection.execute(text(f"SELECT id, {referral_id} AS referral, content FROM {table}"))  # noqa: S608
-            for row in found.all():
-                plain = keys[row.referral].open(Place(table, "content", row.id), row.content)
-                await connection.execute(
-                    text(f"UPDATE {table} SET content = :plain, sealed = false WHERE id = :id"),  # noqa: S608
-                    {"plain": plain, "id": row.id},
-                )
-        for table, column, referral_id in (("referral", "reason", "id"), ("dispatch", "ended_because", "referral_id")):
-            found = await connection.execute(
-                text(
-                    f"SELECT id, {referral_id} AS referral, sealed_reason FROM {table} "  # noqa: S608
-                    "WHERE sealed_reason IS NOT NULL"
-                )
-            )
-            for row in found.all():
-                reason = keys[row.referral].open(reason_of(table, row.id), row.sealed_reason).decode()
-                await connection.execute(
-                    text(f"UPDATE {table} SET {column} = :plain, sealed_reason = NULL WHERE id = :id"),  # noqa: S608
-                    {"plain": reason, "id": row.id},
-                )
-        await connection.execute(text("DELETE FROM data_key"))
-        await connection.execute(text("DELETE FROM subject_index"))
-    yield
-
-
-Shown = dict[str, Any]
-
-
-async def shown(force: httpx.AsyncClient, key: str) -> Shown:
-    return {path: (await force.get(f"/v1/referrals/{key}{path}")).json() for path in ("", "/responses")}
-
-
-async def test_what_an_older_version_stored_is_read_and_then_sealed(
-    cast: Cast, workers: Workers, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sealing, "BATCH", 2)
-    force, key = await a_whole_exchange(cast, workers)
-    for _ in range(4):
-        await submitted(force, **MARKED)
-    before, indexed = await shown(force, key), await rows(database, "SELECT * FROM subject_index ORDER BY 1, 2")
-    async with lying_open(database):
-        assert CANARY in await everything(database)
-        assert await shown(force, key) == before
-
-    ended = []
-
-    def end(done: int) -> None:
-        ended.append(done)
-        if len(ended) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        await seal_earlier(database, end)
-    assert await shown(force, key) == before
-    assert CANARY in await everything(database)
-    rest = await seal_earlier(database, lambda done: None)
-    assert rest == 5 + 2 + 1 + 1 - 4
-    assert CANARY not in await everything(database)
-    assert await shown(force, key) == before
-    assert await rows(database, "SELECT * FROM subject_index ORDER BY 1, 2") == indexed
-    assert await seal_earlier(database, lambda done: None) == 0
-    async with database.transaction() as connection:
-        await invariants.check(connection)
-
-
-async def test_what_lies_open_can_still_be_answered(cast: Cast, workers: Workers, database: Database) -> None:
-    """Before `gain migrate` is through: the answer is sealed, under the data key that the rest will get."""
-    force, [made] = await dispatched(cast, workers, "HMRC")
-    async with lying_open(database):
-        agency = await cast.play("HMRC")
-        [item] = await inbox(agency)
-        await agency.post(f"/v1/inbox/{item['id']}/response", json=HIT | {"summary": CANARY})
-    assert CANARY not in await everything(database)
-    await seal_earlier(database, lambda done: None)
-    [answer] = (await force.get(f"/v1/referrals/{made['id']}/responses")).json()["items"]
-    assert answer["summary"] == CANARY
-
-
-# Rotation
-
-
-async def test_rotation_wraps_every_key_anew_while_referrals_come_in_and_goes_on_after_a_kill(
-    cast: Cast,
-    configuration: Settings,
-    as_owner: Settings,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("app.crypto.rotation.BATCH", 3)
-    force = await cast.play("SWP")
-    made = [await submitted(force, purpose=f"Number {number}.") for number in range(8)]
-    contents = await rows(database, "SELECT id, content FROM referral ORDER BY id")
-    rotating = Database(as_owner.model_copy(update={"key_ring": SecretStr(BOTH_RINGS)}))
-
-    def kill(done: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        await wrap_all(rotating, "another", kill)
-    async with database.transaction() as connection:
-        used = await usage(connection)
-    assert sorted(used.values()) == [3, 5]
-
-    async with gateway(configuration, BOTH_RINGS) as other:
-        newer = await other.play("SWP")
-
-        async def submitting() -> None:
-            for number in range(5):
-                made.append(await submitted(newer, purpose=f"Number {8 + number}."))
-
-        told: list[int] = []
-        done, _ = await asyncio.gather(wrap_all(rotating, "another", told.append), submitting())
-        assert (done, told) == (5, [3, 5])
-        async with database.transaction() as connection:
-            assert dict(await usage(connection)) == {"another": 13}
-        for number, one in enumerate(made):
-            assert (await newer.get(f"/v1/referrals/{one['id']}")).json()["purpose"] == f"Number {number}."
-        assert await wrap_all(rotating, "another", told.append) == 0
-        await rotating.close()
-    # Content was not touched: only what wraps its keys.
-    again = await rows(database, "SELECT id, content FROM referral ORDER BY id")
-    assert again[:8] == contents
-    assert BATCH > 3
-    assert (await rows(database, "SELECT count(*) AS number FROM ring_key"))[0]["number"] == 2
-    old = RING.partition(":")[0]
-    async with database.transaction() as connection:
-        assert await forget(connection, "another") == 13
-        assert await forget(connection, old) == 0
-    async with gateway(configuration, OTHER_RING) as without_the_old_key:
-        read = await (await without_the_old_key.play("SWP")).get(f"/v1/referrals/{made[0]['id']}")
-        assert read.status_code == 200
 
 
 # The blind index

@@ -5,7 +5,7 @@ import re
 from app.db import Database
 from tests.acts import actions, change, dispatched, rows
 from tests.app.people import signed_in as person_signed_in
-from tests.app.test_my_inbox import ids, listed, sent
+from tests.app.web_inbox import ids, listed, sent
 from tests.conftest import Cast, Workers
 
 

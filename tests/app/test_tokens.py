@@ -1,10 +1,8 @@
 """Tokens: a key exchanged for ten minutes, what a token may, and how soon it is over when it is given up."""
 
-import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -17,41 +15,17 @@ from app.access.keys import Terms, parse
 from app.access.policy import Role, actions_of
 from app.access.tokens import Signer
 from app.crypto.keys import Keys
-from app.crypto.signing import token_signing_key
 from app.db import Database
 from app.errors import CREDENTIAL_REQUIRED
 from app.main import create_app
 from app.settings import Settings
 from app.wake import Nobody
-from tests.acts import actions, change, dispatched, eventually, rows, slug
-from tests.conftest import SECRET, Cast, Workers, gateway
+from tests.acts import dispatched, eventually, rows, slug
+from tests.app.bearers import GRANT, bearing, certificate, forged, give_up, nobody, token
+from tests.conftest import Cast, Workers, gateway
 
-GRANT = {"grant_type": "client_credentials"}
-KEYS = Keys(SECRET.encode())
+__all__ = ["nobody"]
 PROXY = "10.0.0.2"
-
-
-def certificate(name: bytes = b"hmrc") -> dict[str, str]:
-    """What a proxy adds for a client with this certificate (RFC 9440)."""
-    return {"Client-Cert": f":{base64.b64encode(name).decode()}:"}
-
-
-@pytest.fixture
-def nobody(cast: Cast) -> httpx.AsyncClient:
-    """A client without a credential."""
-    return cast.client({})
-
-
-async def token(cast: Cast, key: str, **fields: str) -> str:
-    """A token for this key."""
-    answer = await cast.client({}).post("/v1/token", data={**GRANT, "client_secret": key, **fields})
-    assert answer.status_code == 200, answer.text
-    made: str = answer.json()["access_token"]
-    return made
-
-
-def bearing(cast: Cast, credential: str, **headers: str) -> httpx.AsyncClient:
-    return cast.client({"Authorization": f"Bearer {credential}", **headers})
 
 
 async def test_a_key_is_exchanged_for_a_token_that_does_what_the_key_does(
@@ -212,20 +186,6 @@ async def test_where_tokens_must_be_a_bare_key_does_nothing_but_get_one(
         assert (await bearing(cast, made).get("/v1/inbox")).status_code == 200
 
 
-def forged(changes: dict[str, Any], *, headers: dict[str, Any] | None = None, version: int = 1) -> str:
-    """A token like ours but for these changes; None takes a claim away."""
-    now = int(time.time())
-    url = "http://127.0.0.1:8000"
-    claims = {"iss": url, "aud": url, "jti": "x", "iat": now, "exp": now + 600, "scope": "read_inbox", **changes}
-    signer = Signer(KEYS, version, url)
-    return jwt.encode(
-        {name: value for name, value in claims.items() if value is not None},
-        token_signing_key(KEYS, version),
-        algorithm="EdDSA",
-        headers={"kid": signer._kid, "typ": "at+jwt", **(headers or {})},
-    )
-
-
 FORGERIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("past its time", {"exp": int(time.time()) - 1}, {}),
     ("without an end", {"exp": None}, {}),
@@ -281,88 +241,6 @@ async def test_a_token_ends_by_itself(cast: Cast, monkeypatch: pytest.MonkeyPatc
     assert (await client.get("/v1/inbox")).status_code == 401
 
 
-@pytest.fixture
-async def two(configuration: Settings, database: Database) -> AsyncIterator[tuple[Cast, Cast]]:
-    """The same cast before two gateways."""
-    async with gateway(configuration, database) as one, gateway(configuration, database) as other:
-        yield one, other
-
-
-async def _give_up(cast: Cast, key: str, made: str) -> None:
-    answer = await cast.client({}).post("/v1/token/revoke", data={"token": made}, auth=("", key))
-    assert answer.status_code == 200, answer.text
-
-
-async def _revoke(cast: Cast, key: str, made: str) -> None:
-    parsed = parse(key)
-    assert parsed is not None
-    administrator = await cast.play("GAIN", Role.ADMINISTRATOR)
-    assert (await administrator.post(f"/v1/keys/{parsed[0]}/revocation")).status_code == 200
-
-
-@pytest.mark.parametrize("end", [_give_up, _revoke], ids=["the token", "its key"])
-async def test_what_is_revoked_is_refused_everywhere_within_two_seconds(
-    two: tuple[Cast, Cast], database: Database, end: Callable[[Cast, str, str], Awaitable[None]]
-) -> None:
-    one, other = two
-    key = await one.key("HMRC")
-    made, kept = await token(one, key), await token(one, await one.key("HMRC"))
-    clients = [bearing(cast, made) for cast in two]
-    for client in clients:
-        assert (await client.get("/v1/inbox")).status_code == 200
-    current = await clients[1].get("/v1/inbox")
-    held = asyncio.create_task(
-        clients[1].get("/v1/inbox", headers={"Prefer": "wait=25", "If-None-Match": current.headers["etag"]}, timeout=30)
-    )
-    staying = bearing(other, kept)
-    await asyncio.sleep(0)
-    await end(one, key, made)
-    at = time.monotonic()
-
-    async def over() -> bool:
-        return held.done() and all([(await client.get("/v1/inbox")).status_code == 401 for client in clients])
-
-    await eventually(over, 2)
-    assert time.monotonic() - at < 2
-    assert (await held).status_code == 401
-    assert (await staying.get("/v1/inbox")).status_code == 200
-
-
-async def test_giving_a_token_up_twice_or_one_that_is_none_is_no_error(cast: Cast, database: Database) -> None:
-    key = await cast.key("HMRC")
-    made = await token(cast, key)
-    for each in (made, made, "eyJ.not.one", forged({"sub": "x", "exp": 1})):
-        await _give_up(cast, key, each)
-    assert [row["number"] for row in await rows(database, "SELECT count(*) AS number FROM revoked_token")] == [1]
-    assert (await actions(database)).count("token.revoked") == 1
-
-
-async def test_a_token_given_up_stays_so_where_a_gateways_clock_is_behind_the_databases(
-    cast: Cast, configuration: Settings, database: Database
-) -> None:
-    key = await cast.key("HMRC")
-    made = await token(cast, key)
-    await _give_up(cast, key, made)
-    await change(database, "UPDATE revoked_token SET expires_at = now() - interval '59 minutes'")
-    await _give_up(cast, key, await token(cast, key))  # which clears away what is of no use any more
-    async with gateway(configuration, database) as other:
-        assert (await bearing(other, made).get("/v1/inbox")).status_code == 401
-    await change(database, "UPDATE revoked_token SET expires_at = now() - interval '61 minutes'")
-    await _give_up(cast, key, await token(cast, key))
-    assert [row["number"] for row in await rows(database, "SELECT count(*) AS number FROM revoked_token")] == [1]
-
-
-async def test_a_token_is_given_up_by_its_own_key_alone(cast: Cast, nobody: httpx.AsyncClient) -> None:
-    made = await token(cast, await cast.key("HMRC"))
-    for stranger in (await cast.key("HMRC"), await cast.key("DVLA")):
-        answer = await nobody.post("/v1/token/revoke", data={"token": made, "client_secret": stranger})
-        assert (answer.status_code, answer.json()["error"]) == (400, "unauthorized_client")
-    assert (await nobody.post("/v1/token/revoke", data={"token": made})).status_code == 401
-    missing = await nobody.post("/v1/token/revoke", data={"client_secret": await cast.key("DVLA")})
-    assert missing.json()["error"] == "invalid_request"
-    assert (await bearing(cast, made).get("/v1/inbox")).status_code == 200
-
-
 async def test_behind_the_proxy_a_token_belongs_to_a_certificate(configuration: Settings, database: Database) -> None:
     changes: dict[str, Any] = {"client_cert_proxy": f"{PROXY}/32"}
     async with (
@@ -392,7 +270,7 @@ async def test_behind_the_proxy_a_token_belongs_to_a_certificate(configuration: 
 async def test_the_log_tells_of_every_token(cast: Cast, database: Database) -> None:
     key = await cast.key("HMRC")
     made = await token(cast, key)
-    await _give_up(cast, key, made)
+    await give_up(cast, key, made)
     log = await rows(database, "SELECT action, party, actor FROM audit_event ORDER BY id")
     parsed = parse(key)
     assert parsed is not None

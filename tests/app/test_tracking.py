@@ -12,10 +12,8 @@ from sqlalchemy import text
 from app.access.policy import Role
 from app.db import Database
 from tests import invariants
-from tests.acts import NO_HIT, QUESTION, actions, change, dispatched, inbox, rows, slug, submitted
+from tests.acts import NO_HIT, QUESTION, REASON, actions, change, dispatched, inbox, rows, slug, submitted
 from tests.conftest import HIT, Cast, Workers
-
-REASON = {"reason": "no longer needed"}
 
 
 async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:

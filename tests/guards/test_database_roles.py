@@ -18,7 +18,8 @@ from app.schema import metadata
 from app.settings import Settings
 from tests.acts import rows
 from tests.conftest import PASSWORD, _administer, signed_in
-from tests.guards.test_row_security import BY_GRANT_ALONE, WALLED, refused
+from tests.guards.test_row_security import refused
+from tests.guards.walls import BY_GRANT_ALONE, WALLED
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "database-roles.md"

@@ -9,8 +9,8 @@ from playwright.async_api import Browser, Page, expect
 from app.db import Database
 from tests.acts import rows
 from tests.app.test_desk_home import late
-from tests.app.test_my_inbox import hit
 from tests.app.test_my_referrals_new import ASK, NEEDED, begun, fill
+from tests.app.web_inbox import hit
 from tests.browser import signed_in
 from tests.conftest import Cast, Workers
 from tests.journeys.test_page import Gateway, browser, gateway, is_live, pytestmark, submit

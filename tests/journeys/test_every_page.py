@@ -15,8 +15,8 @@ from tests.acts import NO_HIT, Document, inbox, rows, submitted
 from tests.app.people import PASSWORD, Someone, invited
 from tests.app.test_every_route import whole_app
 from tests.app.test_log_pages import sealed, sequence_of
-from tests.app.test_my_inbox import hit
 from tests.app.test_my_referrals_new import NEEDED, begun, fill
+from tests.app.web_inbox import hit
 from tests.browser import signed_in, submit
 from tests.conftest import HIT, Cast, Workers
 from tests.journeys.axe import assert_accessible, assert_fits, assert_usable_in_forced_colours

@@ -13,8 +13,8 @@ from tests.conftest import Cast, Workers
 from tests.journeys.test_page import SOON, Gateway, browser, gateway, pytestmark
 from tests.journeys.visitor import Visitor
 from tests.workers.outside import Post
+from tests.workers.pushing import envelope
 from tests.workers.test_email import adapter
-from tests.workers.test_push import envelope
 
 __all__ = ["browser", "gateway", "pytestmark"]
 

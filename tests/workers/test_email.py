@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from app.settings import Settings, SettingsError
 from tests.workers.outside import Authority, Post
-from tests.workers.test_push import envelope
+from tests.workers.pushing import envelope
 from workers.adapters.contract import Delivered, Gone, TransportError
 from workers.adapters.email import Digests, EmailAdapter
 from workers.mail_server import MailServer
